@@ -1,0 +1,77 @@
+# trtforge: set-up, engines, checks and measurements. `make` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+export TRTFORGE_BIN := $(abspath $(TARGET_DIR))/release/trtforge
+TOOLS_PYTHON := .deps/venv/bin/python
+
+# Test data may be named relative to this folder, while tests run in their crate's own.
+ifneq ($(TRTFORGE_TEST_DATA),)
+export TRTFORGE_TEST_DATA := $(abspath $(TRTFORGE_TEST_DATA))
+endif
+
+MODEL ?=
+CONFIG ?=
+PRECISION ?=
+WORKSPACE ?=
+CALIBRATION ?=
+FUZZ_SECONDS ?= 30
+
+.PHONY: help setup release engine test lint venv peers conformance microbench fuzz clean distclean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  make engine takes  MODEL=path.onnx | CONFIG=path.yaml  PRECISION=fp32|fp16|int8|auto  WORKSPACE=512MiB  CALIBRATION=folder'
+
+setup: ## Fetch the pinned libraries into .deps/lib and check what the build needs
+	@$(PYTHON) tools/setup.py
+
+release: setup ## Build the release binary
+	@$(CARGO) build --release --locked --package trtforge
+
+engine: release ## Build a verified engine from an ONNX model: engines/<model>-<precision>.engine
+	@MODEL='$(MODEL)' CONFIG='$(CONFIG)' PRECISION='$(PRECISION)' WORKSPACE='$(WORKSPACE)' \
+		CALIBRATION='$(CALIBRATION)' tools/engine.sh
+
+test: export TRTFORGE_REQUIRE_LIBRARIES = 1
+test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folder adds those on real models)
+	@$(PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py'
+	@$(CARGO) test --workspace --locked --doc --quiet
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --workspace --locked; \
+	else $(CARGO) test --workspace --locked --all-targets; fi
+
+lint: setup ## Format, clippy in both flavours and documentation, warnings refused
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(CARGO) clippy --package trtforge-tensorrt --all-targets --locked --no-default-features --features enterprise -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+
+peers: release venv ## Time and memory beside other tools, in one run on this machine
+	@$(TOOLS_PYTHON) tools/peers.py
+
+conformance: release venv ## Every ONNX operator test through read, check, write and simplify
+	@$(TOOLS_PYTHON) tools/conformance.py
+
+microbench: setup ## Criterion benches
+	@$(CARGO) bench --workspace --locked
+
+fuzz: setup ## Fuzz every parser for FUZZ_SECONDS each
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
+venv:
+	@$(PYTHON) tools/venv.py tools/requirements.txt .deps/venv
+
+clean: ## Remove what cargo built
+	@$(CARGO) clean
+
+distclean: clean ## Remove the fetched libraries and generated models too; engines stay
+	@rm -rf .deps models
