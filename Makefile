@@ -59,6 +59,7 @@ peers: release venv ## Time and memory beside other tools, in one run on this ma
 	@$(TOOLS_PYTHON) tools/peers.py
 
 conformance: release venv ## Every ONNX operator test through read, check, write and simplify
+	@$(TOOLS_PYTHON) tools/conformance.py --self-test
 	@$(TOOLS_PYTHON) tools/conformance.py
 
 microbench: setup ## Criterion benches
