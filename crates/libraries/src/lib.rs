@@ -2,7 +2,8 @@
 //!
 //! Three libraries are opened at run time and none is vendored, so every crate that needs one asks
 //! here. Having one search keeps the order, and the error that tells a person where we looked, the
-//! same everywhere. This crate never opens a library: it names a file and leaves loading to its caller.
+//! same everywhere. This crate never opens a library: it names a file,
+//! [checks][check] that it is whole, and leaves loading to its caller.
 //!
 //! ```no_run
 //! let found = trtforge_libraries::find(&trtforge_libraries::ONNX_RUNTIME)?;
@@ -13,11 +14,13 @@
 #![deny(missing_docs)]
 
 mod file_name;
+mod intact;
 mod library;
 mod missing;
 mod search;
 mod system;
 
+pub use intact::{Unusable, check};
 pub use library::{Library, ONNX_PARSER, ONNX_RUNTIME, TENSORRT};
 pub use missing::{Missing, Place};
 pub use search::{ENVIRONMENT_VARIABLE, Found, Search, Source};
