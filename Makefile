@@ -65,7 +65,7 @@ conformance: release venv ## Every ONNX operator test through read, check, write
 microbench: setup ## Criterion benches
 	@$(CARGO) bench --workspace --locked
 
-fuzz: setup ## Fuzz every parser for FUZZ_SECONDS each
+fuzz: setup venv ## Fuzz every parser for FUZZ_SECONDS each
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
 venv:

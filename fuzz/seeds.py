@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Small inputs to start fuzzing from: `seeds.py CORPUS_FOLDER`, run in .deps/venv.
+
+One model per feature of the format that has code of its own: typed and raw tensors, subgraphs, functions, sparse
+and string tensors, sequences, external data, symbolic dimensions.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+F32 = TensorProto.FLOAT
+
+
+def model(nodes, inputs, outputs, initializers=(), functions=(), **fields):
+    graph = helper.make_graph(nodes, "seed", inputs, outputs, list(initializers), **fields)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    return helper.make_model(graph, functions=list(functions), opset_imports=opsets)
+
+
+def value(name, shape, element=F32):
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def convolution():
+    weight = numpy_helper.from_array(np.ones((2, 1, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    return model([node], [value("x", ["N", 1, 8, None])], [value("y", ["N", 2, 8, None])], [weight])
+
+
+def branches():
+    def branch(operator):
+        return helper.make_graph([helper.make_node(operator, ["x"], ["b"])], operator, [], [value("b", [2])])
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("Relu"), else_branch=branch("Neg"))
+    return model([node], [value("x", [2]), value("c", [], TensorProto.BOOL)], [value("y", [2])])
+
+
+def function():
+    body = [helper.make_node("Mul", ["a", "a"], ["b"])]
+    local = helper.make_function("local", "Square", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    return model([helper.make_node("Square", ["x"], ["y"], domain="local")], [value("x", [3])], [value("y", [3])], functions=[local])
+
+
+def sparse():
+    values = helper.make_tensor("s", F32, [2], [1.0, 2.0])
+    tensor = helper.make_sparse_tensor(values, helper.make_tensor("i", TensorProto.INT64, [2], [0, 3]), [4])
+    return model([helper.make_node("Add", ["x", "s"], ["y"])], [value("x", [4])], [value("y", [4])], sparse_initializer=[tensor])
+
+
+def strings():
+    tensor = helper.make_tensor("t", TensorProto.STRING, [2], [b"a", b"\xff"])
+    return model([helper.make_node("Identity", ["t"], ["y"])], [], [value("y", [2], TensorProto.STRING)], [tensor])
+
+
+def external():
+    result = convolution()
+    tensor = result.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", "w.bin"), ("offset", "0"), ("length", "72")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, text
+    return result
+
+
+def sequences():
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(F32, [2]))
+    node = helper.make_node("SequenceAt", ["s", "i"], ["y"])
+    inputs = [helper.make_value_info("s", kind), value("i", [], TensorProto.INT64)]
+    return model([node], inputs, [value("y", [2])])
+
+
+MANIFEST = {
+    "schema": 1, "trtforge": "0.1.0", "tensorrt": {"flavour": "rtx", "version": "1.7.1"},
+    "model": {"path": "m.onnx", "sha256": "00", "opset": 17}, "engine": {"sha256": "11", "bytes": 5},
+    "precision": {"requested": "fp16", "nodes": {"fp32": 1, "fp16": 2, "int8": 0}, "kept": [{"node": "n", "reason": "r"}]},
+    "shapes": {}, "memory": {"weights_bytes": 1, "activation_bytes": 2, "io_bytes": 3, "total_bytes": 6},
+    "accuracy": [], "workspace_bytes": 536870912, "compute_capabilities": [], "timings_ms": {"read": 1.5}, "fingerprint": "22",
+}  # fmt: skip
+
+CONFIG = """model: models/damoyolo_s.onnx
+precision: fp16
+shapes: {images: {min: 1x3x640x640, opt: 4x3x640x640, max: 8x3x640x640}}
+preprocess: {size: 640x640, fit: letterbox, order: rgb, scale: 1.0, mean: [0, 0, 0], std: [1, 1, 1], pad: 114}
+calibration: {images: calibration/coco, count: 300, method: entropy, cache: calibration/damoyolo_s.cache}
+quantize: {keep_fp16: ["neck\\\\..*"], accuracy_floor: {sqnr_db: 20}}
+workspace: 512MiB
+memory_budget: 1GiB
+detector: {decoder: auto, score: 0.05, iou: 0.7, max: 500, classes: coco}
+"""
+
+
+def main():
+    corpus = Path(sys.argv[1])
+    for name in ("read_onnx", "read_manifest", "read_config"):
+        (corpus / name).mkdir(parents=True, exist_ok=True)
+    for make in (convolution, branches, function, sparse, strings, external, sequences):
+        (corpus / "read_onnx" / make.__name__).write_bytes(make().SerializeToString())
+    (corpus / "read_manifest/seed").write_text(json.dumps(MANIFEST))
+    (corpus / "read_config/seed").write_text(CONFIG)
+
+
+if __name__ == "__main__":
+    main()
