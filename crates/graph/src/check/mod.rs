@@ -1,0 +1,3 @@
+//! Checks a whole model and lists everything that is wrong with it.
+
+pub(crate) mod types;

@@ -1,0 +1,740 @@
+//! Applies a patch: edit, check what was touched, and either keep everything or put everything back.
+//!
+//! Before anything is changed for the first time its old state is saved, so undoing restores exactly the touched parts
+//! and the cost depends on the patch, not on the graph. Only when an edit breaks the running order are all nodes
+//! sorted again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::patch::{AttributeEdit, Patch, PatchSummary, ValueRef};
+use super::subgraphs::{inner_names, rename_captures};
+use super::{Graph, Node, NodeId, Producer, Slot, Use, Value, ValueId, order};
+use crate::check::types::mixed_types;
+use crate::construct;
+use crate::element::ElementType;
+use crate::error::{Error, PatchError, Result};
+use crate::proto::{AttributeProto, NodeProto, TensorProto};
+use crate::signatures::signature;
+use crate::types::ValueType;
+
+impl Graph {
+    /// Applies `patch` as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Patch`] with the reason; the graph is as it was. Reasons: a node, slot or value does not exist; a value
+    /// would have two producers, or none and still a reader; a reader would see another element type or a contradicting
+    /// shape; the inputs and outputs of a node would not agree with its operator; a cycle.
+    pub fn apply(&mut self, patch: Patch) -> Result<PatchSummary> {
+        let name = patch.name.clone();
+        let mut edit = Edit::new(self);
+        match edit.run(patch) {
+            Ok(()) => Ok(edit.finish(name)),
+            Err(source) => {
+                edit.undo();
+                Err(Error::Patch { patch: name, source: Box::new(source) })
+            }
+        }
+    }
+
+    pub(super) fn unlink_inputs(&mut self, node: NodeId) {
+        let entry = self.entry_mut(node);
+        let inputs: Vec<ValueId> = entry.inputs.drain(..).flatten().chain(entry.captures.drain(..)).collect();
+        for value in inputs {
+            self.value_mut(value).consumers.retain(|consumer| consumer.node != node);
+        }
+    }
+}
+
+type Outcome<T = ()> = Result<T, PatchError>;
+
+/// A reader whose value changed: who, in which slot, from what, to what.
+struct Moved {
+    reader: String,
+    old: ValueId,
+    new: ValueId,
+    /// Whether the element types must be equal, whatever the operator accepts.
+    strict: bool,
+}
+
+struct Edit<'g> {
+    graph: &'g mut Graph,
+    first_new_node: usize,
+    first_new_value: usize,
+    old_outputs: Vec<ValueId>,
+    nodes: BTreeMap<NodeId, Node>,
+    values: BTreeMap<ValueId, Value>,
+    /// The names by which a touched node's subgraphs know its captures at the moment.
+    capture_names: HashMap<NodeId, Vec<String>>,
+    /// Values whose producer is gone.
+    orphans: BTreeSet<ValueId>,
+    moved: Vec<Moved>,
+    /// Nodes whose graph attributes were replaced.
+    new_subgraphs: BTreeSet<NodeId>,
+    removed: Vec<NodeId>,
+    placed: Vec<NodeId>,
+    renamed: Vec<(String, String)>,
+}
+
+impl<'g> Edit<'g> {
+    fn new(graph: &'g mut Graph) -> Self {
+        Self {
+            first_new_node: graph.nodes.len(),
+            first_new_value: graph.values.len(),
+            old_outputs: graph.outputs.clone(),
+            graph,
+            nodes: BTreeMap::new(),
+            values: BTreeMap::new(),
+            capture_names: HashMap::new(),
+            orphans: BTreeSet::new(),
+            moved: Vec::new(),
+            new_subgraphs: BTreeSet::new(),
+            removed: Vec::new(),
+            placed: Vec::new(),
+            renamed: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, patch: Patch) -> Outcome {
+        self.check_targets(&patch)?;
+        for &node in &patch.removed {
+            self.remove_node(node);
+        }
+        let produced = produced_names(&patch);
+        for (node, slot, name) in &patch.renames {
+            self.rename_output(*node, *slot, name, produced.contains(name_of_output(self.graph, *node, *slot)))?;
+        }
+        for tensor in patch.initializers {
+            self.add_initializer(tensor)?;
+        }
+        let added = patch.added.into_iter().map(|(node, types)| self.add_node(node, types)).collect::<Outcome<Vec<_>>>()?;
+        for node in added {
+            self.link_added(node)?;
+        }
+        for (node, slot, value) in &patch.inputs {
+            self.replace_input(*node, *slot, value)?;
+        }
+        self.redirect_all(&patch.redirects)?;
+        for (node, change) in patch.attributes {
+            self.edit_attribute(node, change);
+        }
+        for (value, ty) in patch.types {
+            let id = self.find(&value)?;
+            self.touch_value(id);
+            self.graph.value_mut(id).ty = Some(ty);
+        }
+        self.settle()
+    }
+
+    /// Checks and derived state, once all edits are made.
+    fn settle(&mut self) -> Outcome {
+        self.drop_orphans()?;
+        self.check_moves()?;
+        self.write_names()?;
+        self.relink_subgraphs()?;
+        self.check_types()?;
+        self.place_nodes()
+    }
+
+    fn check_targets(&self, patch: &Patch) -> Outcome {
+        let removed: HashSet<NodeId> = patch.removed.iter().copied().collect();
+        let edited = patch.inputs.iter().map(|edit| edit.0).chain(patch.renames.iter().map(|edit| edit.0));
+        let edited = edited.chain(patch.attributes.iter().map(|edit| edit.0));
+        if removed.len() != patch.removed.len() {
+            let twice = patch.removed.iter().enumerate().find(|(index, node)| patch.removed[..*index].contains(node));
+            return Err(PatchError::NoSuchNode(twice.map_or(0, |(_, node)| node.0)));
+        }
+        for node in edited {
+            if !self.graph.contains_node(node) || removed.contains(&node) {
+                return Err(PatchError::NoSuchNode(node.0));
+            }
+        }
+        match patch.removed.iter().find(|&&node| !self.graph.contains_node(node)) {
+            Some(node) => Err(PatchError::NoSuchNode(node.0)),
+            None => Ok(()),
+        }
+    }
+
+    // Saving
+
+    fn touch_node(&mut self, node: NodeId) {
+        if node.index() >= self.first_new_node || self.nodes.contains_key(&node) {
+            return;
+        }
+        let entry = self.graph.entry(node).clone();
+        self.record_capture_names(node);
+        self.nodes.insert(node, entry);
+    }
+
+    fn record_capture_names(&mut self, node: NodeId) {
+        let captures = &self.graph.entry(node).captures;
+        if !captures.is_empty() {
+            let names = captures.iter().map(|&value| self.graph.value(value).name.clone()).collect();
+            self.capture_names.insert(node, names);
+        }
+    }
+
+    fn touch_value(&mut self, value: ValueId) {
+        if value.index() < self.first_new_value && !self.values.contains_key(&value) {
+            self.values.insert(value, self.graph.value(value).clone());
+        }
+    }
+
+    fn touch_consumers(&mut self, value: ValueId) {
+        let consumers: Vec<NodeId> = self.graph.value(value).consumers.iter().map(|consumer| consumer.node).collect();
+        consumers.into_iter().for_each(|node| self.touch_node(node));
+    }
+
+    // Edits
+
+    fn remove_node(&mut self, node: NodeId) {
+        self.touch_node(node);
+        let entry = self.graph.entry(node).clone();
+        entry.inputs.iter().flatten().chain(&entry.captures).for_each(|&value| self.touch_value(value));
+        self.graph.unlink_inputs(node);
+        for value in entry.outputs.into_iter().flatten() {
+            self.touch_value(value);
+            self.orphans.insert(value);
+        }
+        self.removed.push(node);
+    }
+
+    fn rename_output(&mut self, node: NodeId, slot: usize, name: &str, detach: bool) -> Outcome {
+        let Some(value) = self.graph.output(node, slot) else {
+            return Err(PatchError::NoSuchSlot { node: self.graph.node_name(node), what: "output", slot });
+        };
+        self.touch_node(node);
+        self.touch_value(value);
+        if !detach {
+            return self.rename_value(value, name);
+        }
+        let ty = self.graph.value(value).ty.clone();
+        let detached = self.define(name, ty, Producer::Node { node, slot })?;
+        self.graph.entry_mut(node).outputs[slot] = Some(detached);
+        self.orphans.insert(value);
+        Ok(())
+    }
+
+    fn rename_value(&mut self, value: ValueId, name: &str) -> Outcome {
+        let entry = self.graph.value(value);
+        if entry.is_output {
+            return Err(PatchError::InterfaceName(entry.name.clone()));
+        }
+        if let Some(taken) = self.graph.value_id(name)
+            && taken != value
+        {
+            return Err(invalid(self.graph.duplicate(name, self.graph.value(taken).producer, entry.producer)));
+        }
+        self.give_name(value, name);
+        Ok(())
+    }
+
+    /// Sets a value's name, which must be free.
+    fn give_name(&mut self, value: ValueId, name: &str) {
+        self.touch_value(value);
+        self.touch_consumers(value);
+        if let Some(producer) = self.graph.producer(value)
+            && self.graph.contains_node(producer)
+        {
+            self.touch_node(producer);
+        }
+        let old = std::mem::replace(&mut self.graph.value_mut(value).name, name.to_owned());
+        if self.graph.names.get(&old) == Some(&value) {
+            self.graph.names.remove(&old);
+        }
+        self.graph.names.insert(name.to_owned(), value);
+    }
+
+    /// Makes a value, or gives a value without producer a new one.
+    fn define(&mut self, name: &str, ty: Option<ValueType>, producer: Producer) -> Outcome<ValueId> {
+        if let Some(id) = self.graph.value_id(name)
+            && self.orphans.remove(&id)
+        {
+            let value = self.graph.value_mut(id);
+            value.producer = producer;
+            value.ty = ty.or(value.ty.take());
+            return Ok(id);
+        }
+        self.graph.define(name, ty, producer).map_err(invalid)
+    }
+
+    fn add_initializer(&mut self, tensor: TensorProto) -> Outcome {
+        let ty = super::index::tensor_type(&tensor, &tensor.dims);
+        let id = self.define(tensor.name(), ty, Producer::Initializer)?;
+        self.graph.initializers.insert(id, tensor);
+        Ok(())
+    }
+
+    fn add_node(&mut self, proto: NodeProto, types: Vec<Option<ValueType>>) -> Outcome<NodeId> {
+        if types.len() != proto.output.len() {
+            let node = super::display_name(&proto);
+            return Err(PatchError::OutputTypes { node, outputs: proto.output.len(), types: types.len() });
+        }
+        let node = NodeId(self.graph.nodes.len() as u32);
+        let names = proto.output.clone();
+        self.graph.reserved.extend(inner_names(&proto));
+        self.graph.nodes.push(Some(Node { proto, inputs: vec![], outputs: vec![], captures: vec![] }));
+        for (slot, (name, ty)) in names.iter().zip(types).enumerate() {
+            let output = match name.is_empty() {
+                true => None,
+                false => Some(self.define(name, ty, Producer::Node { node, slot })?),
+            };
+            self.graph.entry_mut(node).outputs.push(output);
+        }
+        Ok(node)
+    }
+
+    fn link_added(&mut self, node: NodeId) -> Outcome {
+        let names = self.graph.node(node).input.clone();
+        let inputs = names.iter().map(|name| self.graph.resolve(node, name)).collect::<Result<Vec<_>>>();
+        let (inputs, captures) = inputs.and_then(|inputs| Ok((inputs, self.graph.resolve_captures(node)?))).map_err(invalid)?;
+        inputs.iter().flatten().chain(&captures).for_each(|&value| self.touch_value(value));
+        self.graph.connect(node, inputs, captures);
+        self.record_capture_names(node);
+        Ok(())
+    }
+
+    fn replace_input(&mut self, node: NodeId, slot: usize, name: &str) -> Outcome {
+        let new = match name {
+            "" => None,
+            name => Some(self.graph.value_id(name).ok_or_else(|| PatchError::NoSuchValue(name.to_owned()))?),
+        };
+        self.touch_node(node);
+        let inputs = self.graph.inputs(node).len();
+        if slot > inputs + 16 {
+            return Err(PatchError::NoSuchSlot { node: self.graph.node_name(node), what: "input", slot });
+        }
+        let entry = self.graph.entry_mut(node);
+        entry.inputs.resize(inputs.max(slot + 1), None);
+        entry.proto.input.resize(inputs.max(slot + 1), String::new());
+        let reader = format!("node {:?}", self.graph.node_name(node));
+        self.move_use(Use { node, slot: Slot::Input(slot) }, new, reader, false);
+        Ok(())
+    }
+
+    /// Moves one input from its value to `new`.
+    fn move_use(&mut self, place: Use, new: Option<ValueId>, reader: String, strict: bool) {
+        let Slot::Input(slot) = place.slot else { return };
+        let old = self.graph.inputs(place.node)[slot];
+        self.graph.entry_mut(place.node).inputs[slot] = new;
+        if let Some(old) = old {
+            self.touch_value(old);
+            self.graph.value_mut(old).consumers.retain(|consumer| *consumer != place);
+        }
+        if let Some(new) = new {
+            self.touch_value(new);
+            self.graph.value_mut(new).consumers.push(place);
+        }
+        if let (Some(old), Some(new)) = (old, new) {
+            self.moved.push(Moved { reader, old, new, strict });
+        }
+    }
+
+    // Redirects
+
+    fn redirect_all(&mut self, redirects: &[(ValueId, String)]) -> Outcome {
+        let mut targets = BTreeMap::new();
+        for (old, name) in redirects {
+            let new = self.find(&ValueRef::Name(name.clone()))?;
+            self.find(&ValueRef::Id(*old))?;
+            if targets.insert(*old, new).is_some_and(|other| other != new) {
+                return Err(PatchError::RedirectedTwice(self.graph.value(*old).name.clone()));
+            }
+        }
+        let resolved = targets.keys().map(|&old| Ok((old, self.final_target(old, &targets)?)));
+        let resolved = resolved.collect::<Outcome<Vec<_>>>()?;
+        let uses: Vec<Vec<Use>> = resolved.iter().map(|&(old, _)| self.old_uses(old)).collect();
+        for (&(old, new), uses) in resolved.iter().zip(uses) {
+            uses.into_iter().for_each(|place| self.redirect_use(place, old, new));
+        }
+        for (old, new) in resolved {
+            if self.graph.value(old).is_output {
+                self.redirect_output(old, new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn final_target(&self, old: ValueId, targets: &BTreeMap<ValueId, ValueId>) -> Outcome<ValueId> {
+        let mut target = targets[&old];
+        for _ in 0..targets.len() {
+            match targets.get(&target) {
+                Some(&next) => target = next,
+                None => return Ok(target),
+            }
+        }
+        match targets.contains_key(&target) {
+            true => Err(PatchError::RedirectCircle(self.graph.value(old).name.clone())),
+            false => Ok(target),
+        }
+    }
+
+    /// The readers of a value that were there before this patch.
+    fn old_uses(&self, value: ValueId) -> Vec<Use> {
+        let uses = self.graph.value(value).consumers.iter();
+        let replaced = |place: &&Use| self.was_reading(place, value);
+        uses.filter(|place| place.node.index() < self.first_new_node).filter(replaced).copied().collect()
+    }
+
+    /// Whether the input read `value` before the patch; an input just replaced by name must keep what it was given.
+    fn was_reading(&self, place: &Use, value: ValueId) -> bool {
+        match (self.nodes.get(&place.node), place.slot) {
+            (Some(saved), Slot::Input(slot)) => saved.inputs.get(slot).copied().flatten() == Some(value),
+            _ => true,
+        }
+    }
+
+    fn redirect_use(&mut self, place: Use, old: ValueId, new: ValueId) {
+        self.touch_node(place.node);
+        let reader = format!("node {:?}", self.graph.node_name(place.node));
+        if let Slot::Input(_) = place.slot {
+            return self.move_use(place, Some(new), reader, true);
+        }
+        self.touch_value(old);
+        self.touch_value(new);
+        let captures = &mut self.graph.entry_mut(place.node).captures;
+        captures.iter_mut().filter(|value| **value == old).for_each(|value| *value = new);
+        self.graph.value_mut(old).consumers.retain(|consumer| *consumer != place);
+        let consumers = &mut self.graph.value_mut(new).consumers;
+        if !consumers.contains(&place) {
+            consumers.push(place);
+        }
+        self.moved.push(Moved { reader, old, new, strict: true });
+    }
+
+    /// Makes a graph output return `new` under the name that it has.
+    fn redirect_output(&mut self, old: ValueId, new: ValueId) -> Outcome {
+        let name = self.graph.value(old).name.clone();
+        if self.graph.value(old).producer == Producer::GraphInput {
+            return Err(PatchError::InterfaceName(name));
+        }
+        self.touch_value(old);
+        self.touch_value(new);
+        self.moved.push(Moved { reader: format!("graph output {name:?}"), old, new, strict: true });
+        self.graph.value_mut(old).is_output = false;
+        let spare = self.graph.unique_name(&format!("{name}_inner"));
+        self.give_name(old, &spare);
+        let target = self.graph.value(new);
+        let renamable = matches!(target.producer, Producer::Node { .. }) && !target.is_output;
+        let output = match renamable {
+            true => {
+                self.renamed.push((target.name.clone(), name.clone()));
+                self.give_name(new, &name);
+                new
+            }
+            false => self.add_output_identity(new, &name)?,
+        };
+        if !self.orphans.contains(&old) {
+            self.renamed.push((name, spare));
+        }
+        self.graph.value_mut(output).is_output = true;
+        self.graph.outputs.iter_mut().filter(|id| **id == old).for_each(|id| *id = output);
+        Ok(())
+    }
+
+    fn add_output_identity(&mut self, value: ValueId, name: &str) -> Outcome<ValueId> {
+        let (source, ty) = (self.graph.value(value).name.clone(), self.graph.value(value).ty.clone());
+        let node = self.add_node(construct::node("Identity", name, [source], [name]), vec![ty])?;
+        self.link_added(node)?;
+        self.graph.output(node, 0).ok_or_else(|| PatchError::NoSuchValue(name.to_owned()))
+    }
+
+    // Attributes and types
+
+    fn edit_attribute(&mut self, node: NodeId, change: AttributeEdit) {
+        self.touch_node(node);
+        let attributes = &mut self.graph.entry_mut(node).proto.attribute;
+        let holds_graph = |attribute: &AttributeProto| attribute.g.is_some() || !attribute.graphs.is_empty();
+        let (name, new) = match change {
+            AttributeEdit::Set(attribute) => (attribute.name().to_owned(), Some(attribute)),
+            AttributeEdit::Remove(name) => (name, None),
+        };
+        let position = attributes.iter().position(|attribute| attribute.name() == name);
+        let old_graph = position.is_some_and(|index| holds_graph(&attributes[index]));
+        if old_graph || new.as_ref().is_some_and(holds_graph) {
+            self.new_subgraphs.insert(node);
+        }
+        match (position, new) {
+            (Some(index), Some(attribute)) => attributes[index] = attribute,
+            (Some(index), None) => drop(attributes.remove(index)),
+            (None, Some(attribute)) => attributes.push(attribute),
+            (None, None) => {}
+        }
+    }
+
+    fn find(&self, value: &ValueRef) -> Outcome<ValueId> {
+        match value {
+            ValueRef::Id(id) if self.graph.contains_value(*id) => Ok(*id),
+            ValueRef::Id(id) => Err(PatchError::NoSuchValue(format!("#{}", id.0))),
+            ValueRef::Name(name) => self.graph.value_id(name).ok_or_else(|| PatchError::NoSuchValue(name.clone())),
+        }
+    }
+
+    // Checks
+
+    fn drop_orphans(&mut self) -> Outcome {
+        for value in std::mem::take(&mut self.orphans) {
+            let entry = self.graph.value(value);
+            if let Some(reader) = entry.consumers.first() {
+                let reader = format!("node {:?}", self.graph.node_name(reader.node));
+                return Err(PatchError::StillUsed { value: entry.name.clone(), reader });
+            }
+            if entry.is_output {
+                return Err(PatchError::StillUsed { value: entry.name.clone(), reader: "a graph output".to_owned() });
+            }
+            self.graph.names.remove(&entry.name.clone());
+            self.graph.values[value.index()] = None;
+        }
+        for &node in &self.removed {
+            self.graph.nodes[node.index()] = None;
+        }
+        Ok(())
+    }
+
+    /// What a value was before the patch, or is now if it is new.
+    fn before(&self, value: ValueId) -> Option<&Value> {
+        self.values.get(&value).or_else(|| self.graph.values[value.index()].as_ref())
+    }
+
+    fn check_moves(&self) -> Outcome {
+        self.moved.iter().try_for_each(|moved| self.check_move(moved))
+    }
+
+    fn check_move(&self, moved: &Moved) -> Outcome {
+        let Some(old) = self.before(moved.old) else { return Ok(()) };
+        let new = self.graph.value(moved.new);
+        let (Some(old_type), Some(new_type)) = (&old.ty, &new.ty) else { return Ok(()) };
+        let names = || (moved.reader.clone(), old.name.clone(), new.name.clone());
+        if let (true, Some(a), Some(b)) = (moved.strict, old_type.element(), new_type.element())
+            && a != b
+        {
+            let (reader, old, new) = names();
+            return Err(PatchError::ElementType { reader, old, old_type: a, new, new_type: b });
+        }
+        if !agree(old_type, new_type) {
+            let (reader, old, new) = names();
+            let (old_type, new_type) = (old_type.to_string(), new_type.to_string());
+            return Err(PatchError::Shape { reader, old, old_type, new, new_type });
+        }
+        Ok(())
+    }
+
+    /// Every node whose inputs, outputs or their types may have changed.
+    fn affected_nodes(&self) -> BTreeSet<NodeId> {
+        let new = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32));
+        let mut affected: BTreeSet<NodeId> = self.nodes.keys().copied().chain(new).collect();
+        for (&id, old) in &self.values {
+            let Some(value) = &self.graph.values[id.index()] else { continue };
+            if value.ty != old.ty {
+                affected.extend(value.consumers.iter().map(|consumer| consumer.node));
+                affected.extend(self.graph.producer(id));
+            }
+        }
+        affected.retain(|&node| self.graph.contains_node(node));
+        affected
+    }
+
+    fn check_types(&self) -> Outcome {
+        for node in self.affected_nodes() {
+            let opset = self.graph.opset(self.graph.domain(node)).unwrap_or(i64::MAX);
+            match signature(self.graph.domain(node), self.graph.op_type(node), opset) {
+                Some(rules) => mixed_types(self.graph, node, rules).map_or(Ok(()), |error| Err(invalid(error)))?,
+                None => self.check_unknown_operator(node)?,
+            }
+            self.check_captures(node)?;
+        }
+        Ok(())
+    }
+
+    fn check_unknown_operator(&self, node: NodeId) -> Outcome {
+        let Some(saved) = self.nodes.get(&node).or_else(|| self.untouched(node)) else { return Ok(()) };
+        let pairs = saved.inputs.iter().zip(self.graph.inputs(node));
+        let outputs = saved.outputs.iter().zip(self.graph.outputs(node));
+        pairs.chain(outputs).try_for_each(|(old, new)| match (old, new) {
+            (Some(old), Some(new)) => self.check_same_element(node, *old, *new),
+            _ => Ok(()),
+        })
+    }
+
+    fn check_captures(&self, node: NodeId) -> Outcome {
+        if self.new_subgraphs.contains(&node) || node.index() >= self.first_new_node {
+            return Ok(());
+        }
+        self.graph.captures(node).iter().try_for_each(|&value| self.check_same_element(node, value, value))
+    }
+
+    fn untouched(&self, node: NodeId) -> Option<&Node> {
+        (node.index() < self.first_new_node).then(|| self.graph.entry(node))
+    }
+
+    fn check_same_element(&self, node: NodeId, old: ValueId, new: ValueId) -> Outcome {
+        let element = |value: &Value| value.ty.as_ref().and_then(ValueType::element);
+        let types: (Option<ElementType>, _) = (self.before(old).and_then(element), element(self.graph.value(new)));
+        match types {
+            (Some(old_type), Some(new_type)) if old_type != new_type => Err(PatchError::UnknownOperator {
+                node: self.graph.node_name(node),
+                operator: self.graph.op_type(node).to_owned(),
+                value: self.graph.value(new).name.clone(),
+                old_type,
+                new_type,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    // Derived state
+
+    /// Writes the names of values into the protobuf forms of all touched nodes.
+    fn write_names(&mut self) -> Outcome {
+        let new = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32));
+        let touched: Vec<NodeId> = self.nodes.keys().copied().chain(new).collect();
+        for node in touched {
+            let Some(mut entry) = self.graph.nodes[node.index()].take() else { continue };
+            let name = |value: &Option<ValueId>| value.map_or_else(String::new, |id| self.graph.value(id).name.clone());
+            entry.proto.input = entry.inputs.iter().map(name).collect();
+            entry.proto.output = entry.outputs.iter().map(name).collect();
+            let renamed = self.rename_inside(node, &mut entry);
+            self.graph.nodes[node.index()] = Some(entry);
+            renamed?;
+        }
+        Ok(())
+    }
+
+    fn rename_inside(&self, node: NodeId, entry: &mut Node) -> Outcome {
+        let Some(old_names) = self.capture_names.get(&node).filter(|_| !self.new_subgraphs.contains(&node)) else {
+            return Ok(());
+        };
+        let pairs = old_names.iter().zip(&entry.captures).map(|(old, &id)| (old.clone(), self.graph.value(id).name.clone()));
+        let names: HashMap<String, String> = pairs.filter(|(old, new)| old != new).collect();
+        let mut seen = HashSet::new();
+        entry.captures.retain(|&value| seen.insert(value));
+        if names.is_empty() {
+            return Ok(());
+        }
+        let name = super::display_name(&entry.proto);
+        rename_captures(&mut entry.proto, &names).map_err(|value| PatchError::Hidden { node: name, value })
+    }
+
+    fn relink_subgraphs(&mut self) -> Outcome {
+        for node in std::mem::take(&mut self.new_subgraphs) {
+            let inputs = self.graph.inputs(node).to_vec();
+            let names = inner_names(self.graph.node(node));
+            self.graph.reserved.extend(names);
+            let captures = self.graph.resolve_captures(node).map_err(invalid)?;
+            let old = self.graph.captures(node).to_vec();
+            inputs.iter().flatten().chain(&captures).chain(&old).for_each(|&value| self.touch_value(value));
+            self.graph.unlink_inputs(node);
+            self.graph.connect(node, inputs, captures);
+        }
+        Ok(())
+    }
+
+    /// Puts new nodes into the running order, each just before its first reader, and sorts all if that is not enough.
+    fn place_nodes(&mut self) -> Outcome {
+        for index in (self.first_new_node..self.graph.nodes.len()).rev() {
+            let node = NodeId(index as u32);
+            match self.first_reader(node) {
+                Some(reader) => self.graph.order.insert_before(node.0, reader.0),
+                None => self.graph.order.push_back(node.0),
+            }
+            self.placed.push(node);
+        }
+        if self.affected_nodes().into_iter().any(|node| !self.is_in_order(node)) {
+            self.sort_all()?;
+        }
+        Ok(())
+    }
+
+    fn readers(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let outputs = self.graph.outputs(node).iter().flatten();
+        outputs.flat_map(|&value| self.graph.value(value).consumers.iter().map(|consumer| consumer.node))
+    }
+
+    fn first_reader(&self, node: NodeId) -> Option<NodeId> {
+        let placed = |reader: &NodeId| reader.index() < self.first_new_node || reader.index() > node.index();
+        let order = &self.graph.order;
+        self.readers(node).filter(placed).reduce(|first, next| if order.is_before(next.0, first.0) { next } else { first })
+    }
+
+    fn is_in_order(&self, node: NodeId) -> bool {
+        let order = &self.graph.order;
+        self.graph.predecessors(node.0).all(|before| order.is_before(before, node.0))
+            && self.readers(node).all(|reader| order.is_before(node.0, reader.0))
+    }
+
+    fn sort_all(&mut self) -> Outcome {
+        let items: Vec<u32> = self.graph.order.iter().filter(|&node| self.graph.contains_node(NodeId(node))).collect();
+        let sorted = order::sort(&items, |node| self.graph.predecessors(node));
+        let sorted = sorted.map_err(|cycle| invalid(self.graph.cycle_error(&cycle)))?;
+        self.graph.order = order::Order::from_sequence(sorted);
+        self.removed_from_order();
+        Ok(())
+    }
+
+    /// A full sort has already left out the removed nodes.
+    fn removed_from_order(&mut self) {
+        self.removed.iter_mut().for_each(|node| *node = NodeId(u32::MAX));
+    }
+
+    // Ends
+
+    fn finish(self, patch: String) -> PatchSummary {
+        for &node in self.removed.iter().filter(|node| node.0 != u32::MAX) {
+            self.graph.order.remove(node.0);
+        }
+        for id in self.values.keys().filter(|id| self.graph.values[id.index()].is_none()) {
+            self.graph.declared.remove(id);
+        }
+        let added = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32)).collect();
+        let removed = self.removed.len();
+        PatchSummary { patch, added, removed, changed: self.nodes.len() - removed, renamed: self.renamed }
+    }
+
+    fn undo(self) {
+        let graph = self.graph;
+        self.placed.iter().for_each(|node| graph.order.remove(node.0));
+        graph.nodes.truncate(self.first_new_node);
+        for value in graph.values.drain(self.first_new_value..).flatten() {
+            graph.names.remove(&value.name);
+        }
+        for value in self.values.keys() {
+            if let Some(value) = &graph.values[value.index()] {
+                graph.names.remove(&value.name);
+            }
+        }
+        let new_initializer = |id: &ValueId| id.index() >= self.first_new_value;
+        let stale: Vec<ValueId> = graph.initializers.keys().copied().rev().take_while(new_initializer).collect();
+        stale.iter().for_each(|id| drop(graph.initializers.remove(id)));
+        for (id, value) in self.values {
+            if value.producer != Producer::Initializer {
+                graph.initializers.remove(&id);
+            }
+            graph.names.insert(value.name.clone(), id);
+            graph.values[id.index()] = Some(value);
+        }
+        for (id, node) in self.nodes {
+            graph.nodes[id.index()] = Some(node);
+        }
+        graph.outputs = self.old_outputs;
+    }
+}
+
+fn produced_names(patch: &Patch) -> HashSet<String> {
+    let nodes = patch.added.iter().flat_map(|(node, _)| node.output.iter().cloned());
+    nodes.chain(patch.initializers.iter().map(|tensor| tensor.name().to_owned())).collect()
+}
+
+fn name_of_output(graph: &Graph, node: NodeId, slot: usize) -> &str {
+    graph.output(node, slot).map_or("", |value| &graph.value(value).name)
+}
+
+fn agree(a: &ValueType, b: &ValueType) -> bool {
+    match (a, b) {
+        (ValueType::Tensor(a), ValueType::Tensor(b)) => a.shape_agrees(b),
+        (ValueType::Other(a), ValueType::Other(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn invalid(error: Error) -> PatchError {
+    PatchError::Invalid(Box::new(error))
+}

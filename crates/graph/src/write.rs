@@ -1,0 +1,145 @@
+//! Writes a model so that its file is either the whole new one or what was there before.
+//!
+//! The model is streamed to a temporary file in the output's folder, which is then renamed. Nothing may be written to
+//! the final name directly, and weights are not gathered in memory first.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use protobuf::{CodedOutputStream, Message};
+use tempfile::NamedTempFile;
+
+use crate::construct::entry;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::proto::ModelProto;
+use crate::wire::LIMIT_BYTES;
+
+/// Tensors below this stay in the model file: readers need small ones (shapes, axes) at hand.
+const EXTERNAL_MIN_BYTES: usize = 1024;
+/// Where a tensor may begin in a data file, so that readers can map it.
+const DATA_ALIGNMENT: u64 = 4096;
+
+impl Model {
+    /// Writes the model to `path`, replacing what is there in one step.
+    ///
+    /// Weights that were read from data files, and those of a model too large for one file, go to `<path>.data`.
+    /// The data file is replaced before the model file, so that an interruption between the two leaves the old model
+    /// with new data only if both existed before under these names.
+    ///
+    /// # Errors
+    /// The folder is missing, not writable or full, or the model is over 2 GiB even without its weights.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if !self.external_data && self.proto.compute_size() <= LIMIT_BYTES {
+            return write_file(path, |out| encode(&self.proto, out));
+        }
+        self.write_external(path)
+    }
+
+    fn write_external(&self, path: &Path) -> Result<()> {
+        let data_path = data_path(path);
+        let location = data_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut layout = DataLayout { location, end: 0, pieces: Vec::new() };
+        let skeleton = self.skeleton(EXTERNAL_MIN_BYTES, &mut |data, tensor| {
+            tensor.external_data = layout.place(data);
+        });
+        let size = skeleton.compute_size();
+        if size > LIMIT_BYTES {
+            let origin = path.display().to_string();
+            return Err(Error::TooLarge { origin, bytes: size, limit_bytes: LIMIT_BYTES });
+        }
+        if !layout.pieces.is_empty() {
+            write_file(&data_path, |out| layout.write(out))?;
+        }
+        write_file(path, |out| encode(&skeleton, out))
+    }
+}
+
+/// Offsets in a data file, and what goes there.
+struct DataLayout {
+    location: String,
+    end: u64,
+    pieces: Vec<(u64, Bytes)>,
+}
+
+impl DataLayout {
+    fn place(&mut self, data: Bytes) -> Vec<crate::proto::StringStringEntryProto> {
+        let offset = self.end.next_multiple_of(DATA_ALIGNMENT);
+        let length = data.len() as u64;
+        self.end = offset + length;
+        self.pieces.push((offset, data));
+        let offset = offset.to_string();
+        vec![entry("location", &self.location), entry("offset", &offset), entry("length", &length.to_string())]
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let padding = [0u8; DATA_ALIGNMENT as usize];
+        let mut position = 0;
+        for (offset, data) in &self.pieces {
+            out.write_all(&padding[..(offset - position) as usize])?;
+            out.write_all(data)?;
+            position = offset + data.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+enum Failure {
+    Io(io::Error),
+    Encode(protobuf::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Io(error)
+    }
+}
+
+fn encode(proto: &ModelProto, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut stream = CodedOutputStream::new(out);
+    proto.write_to_with_cached_sizes(&mut stream).and_then(|()| stream.flush()).map_err(Failure::Encode)
+}
+
+fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<()> {
+    let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = temporary_file(folder, path).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+    fill(&mut out).map_err(|failure| match failure {
+        Failure::Io(source) => failed(source),
+        Failure::Encode(source) => encode_error(path, source),
+    })?;
+    out.flush().map_err(failed)?;
+    drop(out);
+    temporary.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// A temporary file with the permissions that a new file gets, or those of the file it replaces.
+fn temporary_file(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let mut builder = tempfile::Builder::new();
+    let temporary = builder.prefix(&prefix).suffix(".partial").make_in(folder, |name| File::create_new(name))?;
+    if let Ok(existing) = path.metadata() {
+        temporary.as_file().set_permissions(existing.permissions())?;
+    }
+    Ok(temporary)
+}
+
+/// Failures of the output reach us through the encoder; they are the file's, not the model's.
+fn encode_error(path: &Path, source: protobuf::Error) -> Error {
+    let text = source.to_string();
+    match io::Error::from(source) {
+        source if source.kind() != io::ErrorKind::Other => {
+            Error::Io { action: "write", path: path.to_owned(), source }
+        }
+        source => Error::Io { action: "encode", path: path.to_owned(), source: io::Error::other(format!("{text}: {source}")) },
+    }
+}
+
+fn data_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".data");
+    path.with_file_name(name)
+}
