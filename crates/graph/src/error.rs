@@ -363,7 +363,9 @@ pub enum PatchError {
         new_type: String,
     },
     /// The type of a value would change under an operator that the type table does not know.
-    #[error("node {node:?} ({operator}) would read {value:?} as {new_type} instead of {old_type}, and what it accepts is not known")]
+    #[error(
+        "node {node:?} ({operator}) would read {value:?} as {new_type} instead of {old_type}, and what it accepts is not known"
+    )]
     UnknownOperator {
         /// Node name.
         node: String,

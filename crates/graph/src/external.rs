@@ -84,11 +84,8 @@ fn contained_path(folder: &Path, tensor: &str, location: &str) -> Result<PathBuf
         }
     }
     let joined = folder.join(location);
-    let missing = || Error::ExternalMissing {
-        tensor: tensor.to_owned(),
-        location: location.to_owned(),
-        path: joined.clone(),
-    };
+    let missing =
+        || Error::ExternalMissing { tensor: tensor.to_owned(), location: location.to_owned(), path: joined.clone() };
     let real = joined.canonicalize().map_err(|_| missing())?;
     let root = folder.canonicalize().map_err(|_| missing())?;
     if !real.starts_with(&root) {

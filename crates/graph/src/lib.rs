@@ -45,6 +45,6 @@ pub use generated::onnx as proto;
 pub use graph::{Graph, NodeId, Patch, PatchSummary, Producer, Slot, Use, Value, ValueId, ValueRef};
 pub use model::Model;
 pub use protobuf;
-pub use tensor::{Element, Tensor};
 pub use signatures::NEWEST_OPSET;
+pub use tensor::{Element, Tensor};
 pub use types::{Dimension, TensorType, ValueType};

@@ -51,11 +51,7 @@ impl Model {
     }
 }
 
-fn graph_skeleton(
-    graph: &GraphProto,
-    min_bytes: usize,
-    place: &mut dyn FnMut(Bytes, &mut TensorProto),
-) -> GraphProto {
+fn graph_skeleton(graph: &GraphProto, min_bytes: usize, place: &mut dyn FnMut(Bytes, &mut TensorProto)) -> GraphProto {
     let initializer = graph.initializer.iter().map(|tensor| tensor_skeleton(tensor, min_bytes, place)).collect();
     GraphProto {
         node: graph.node.clone(),

@@ -112,7 +112,8 @@ impl Tensor {
         if self.data.is_empty() {
             return Ok(&[]);
         }
-        bytemuck::try_cast_slice(&self.data).map_err(|_| Error::NotDense { tensor: String::new(), element: self.element })
+        bytemuck::try_cast_slice(&self.data)
+            .map_err(|_| Error::NotDense { tensor: String::new(), element: self.element })
     }
 
     /// All elements as `f32`, converted from any number type.
@@ -192,7 +193,8 @@ pub(crate) fn has_typed_data(tensor: &TensorProto) -> bool {
 
 /// The dimensions of `tensor`, none of them negative and their product within what can exist.
 pub(crate) fn shape_of(tensor: &TensorProto) -> Result<Vec<u64>> {
-    let shape: Vec<u64> = tensor.dims.iter().enumerate().map(|(axis, &size)| dimension(tensor, axis, size)).collect::<Result<_>>()?;
+    let shape: Vec<u64> =
+        tensor.dims.iter().enumerate().map(|(axis, &size)| dimension(tensor, axis, size)).collect::<Result<_>>()?;
     let count = shape.iter().try_fold(1u64, |count, &size| count.checked_mul(size));
     match count {
         Some(count) if count <= 1 << 60 => Ok(shape),
@@ -306,7 +308,10 @@ mod tests {
 
     #[test]
     fn wrong_sizes_are_errors() {
-        assert!(matches!(Tensor::from_vec(vec![3], vec![1i64]), Err(Error::TensorSize { expected: 24, actual: 8, .. })));
+        assert!(matches!(
+            Tensor::from_vec(vec![3], vec![1i64]),
+            Err(Error::TensorSize { expected: 24, actual: 8, .. })
+        ));
         assert!(matches!(
             Tensor::new(ElementType::Float32, vec![u64::MAX, 2], Bytes::new()),
             Err(Error::HugeTensor { .. })

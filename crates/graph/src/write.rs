@@ -131,10 +131,10 @@ fn temporary_file(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
 fn encode_error(path: &Path, source: protobuf::Error) -> Error {
     let text = source.to_string();
     match io::Error::from(source) {
-        source if source.kind() != io::ErrorKind::Other => {
-            Error::Io { action: "write", path: path.to_owned(), source }
+        source if source.kind() != io::ErrorKind::Other => Error::Io { action: "write", path: path.to_owned(), source },
+        source => {
+            Error::Io { action: "encode", path: path.to_owned(), source: io::Error::other(format!("{text}: {source}")) }
         }
-        source => Error::Io { action: "encode", path: path.to_owned(), source: io::Error::other(format!("{text}: {source}")) },
     }
 }
 

@@ -106,7 +106,8 @@ impl<'g> Edit<'g> {
         for tensor in patch.initializers {
             self.add_initializer(tensor)?;
         }
-        let added = patch.added.into_iter().map(|(node, types)| self.add_node(node, types)).collect::<Outcome<Vec<_>>>()?;
+        let added =
+            patch.added.into_iter().map(|(node, types)| self.add_node(node, types)).collect::<Outcome<Vec<_>>>()?;
         for node in added {
             self.link_added(node)?;
         }
@@ -286,7 +287,8 @@ impl<'g> Edit<'g> {
     fn link_added(&mut self, node: NodeId) -> Outcome {
         let names = self.graph.node(node).input.clone();
         let inputs = names.iter().map(|name| self.graph.resolve(node, name)).collect::<Result<Vec<_>>>();
-        let (inputs, captures) = inputs.and_then(|inputs| Ok((inputs, self.graph.resolve_captures(node)?))).map_err(invalid)?;
+        let (inputs, captures) =
+            inputs.and_then(|inputs| Ok((inputs, self.graph.resolve_captures(node)?))).map_err(invalid)?;
         inputs.iter().flatten().chain(&captures).for_each(|&value| self.touch_value(value));
         self.graph.connect(node, inputs, captures);
         self.record_capture_names(node);
@@ -603,7 +605,8 @@ impl<'g> Edit<'g> {
         let Some(old_names) = self.capture_names.get(&node).filter(|_| !self.new_subgraphs.contains(&node)) else {
             return Ok(());
         };
-        let pairs = old_names.iter().zip(&entry.captures).map(|(old, &id)| (old.clone(), self.graph.value(id).name.clone()));
+        let pairs =
+            old_names.iter().zip(&entry.captures).map(|(old, &id)| (old.clone(), self.graph.value(id).name.clone()));
         let names: HashMap<String, String> = pairs.filter(|(old, new)| old != new).collect();
         let mut seen = HashSet::new();
         entry.captures.retain(|&value| seen.insert(value));
@@ -652,7 +655,9 @@ impl<'g> Edit<'g> {
     fn first_reader(&self, node: NodeId) -> Option<NodeId> {
         let placed = |reader: &NodeId| reader.index() < self.first_new_node || reader.index() > node.index();
         let order = &self.graph.order;
-        self.readers(node).filter(placed).reduce(|first, next| if order.is_before(next.0, first.0) { next } else { first })
+        self.readers(node)
+            .filter(placed)
+            .reduce(|first, next| if order.is_before(next.0, first.0) { next } else { first })
     }
 
     fn is_in_order(&self, node: NodeId) -> bool {

@@ -67,9 +67,12 @@ impl Graph {
             let id = self.define(tensor.name(), tensor_type(&tensor, &tensor.dims), Producer::Initializer)?;
             self.initializers.insert(id, tensor);
         }
-        let sparse: Vec<_> = self.proto().sparse_initializer.iter().map(|sparse| {
-            (sparse.values.name().to_owned(), tensor_type(&sparse.values, &sparse.dims))
-        }).collect();
+        let sparse: Vec<_> = self
+            .proto()
+            .sparse_initializer
+            .iter()
+            .map(|sparse| (sparse.values.name().to_owned(), tensor_type(&sparse.values, &sparse.dims)))
+            .collect();
         sparse.into_iter().try_for_each(|(name, ty)| self.define(&name, ty, Producer::Initializer).map(drop))
     }
 
@@ -147,7 +150,8 @@ impl Graph {
         if name.is_empty() {
             return Ok(None);
         }
-        let dangling = || Error::DanglingInput { value: name.to_owned(), reader: format!("node {:?}", self.node_name(node)) };
+        let dangling =
+            || Error::DanglingInput { value: name.to_owned(), reader: format!("node {:?}", self.node_name(node)) };
         self.value_id(name).map(Some).ok_or_else(dangling)
     }
 

@@ -73,7 +73,9 @@ fn rename_in(graph: &mut GraphProto, names: &HashMap<String, String>) -> Result<
     };
     for node in &mut graph.node {
         node.input.iter_mut().try_for_each(rename)?;
-        if let Some(name) = captured_names(node).iter().filter_map(|name| visible.get(name)).find(|n| hidden.contains(*n)) {
+        if let Some(name) =
+            captured_names(node).iter().filter_map(|name| visible.get(name)).find(|n| hidden.contains(*n))
+        {
             return Err(name.clone());
         }
         rename_captures(node, &visible)?;
