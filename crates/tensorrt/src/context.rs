@@ -155,6 +155,9 @@ impl ExecutionContext {
     }
 
     fn failed(&self, what: &'static str) -> Error {
-        Error::Execute { what, log: self.engine.handle().runtime.logger.tail() }
+        Error::Execute {
+            what,
+            log: self.engine.handle().runtime.logger.tail(),
+        }
     }
 }

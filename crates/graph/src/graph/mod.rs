@@ -5,7 +5,7 @@
 
 mod apply;
 mod index;
-pub(crate) mod order;
+mod order;
 mod patch;
 mod remove_dead;
 pub(crate) mod subgraphs;
