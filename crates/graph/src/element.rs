@@ -35,6 +35,8 @@ pub enum ElementType {
     Float8E8M0,
     UInt2,
     Int2,
+    Float6E2M3,
+    Float6E3M2,
     /// A number that is not in the list above.
     Other(i32),
 }
@@ -69,6 +71,8 @@ const TABLE: &[(i32, ElementType, &str, u32)] = &[
     (24, Float8E8M0, "float8e8m0", 8),
     (25, UInt2, "uint2", 2),
     (26, Int2, "int2", 2),
+    (27, Float6E2M3, "float6e2m3", 6),
+    (28, Float6E3M2, "float6e3m2", 6),
 ];
 
 impl ElementType {
@@ -90,21 +94,22 @@ impl ElementType {
         self.row().map(|row| row.3).filter(|&bits| bits != 0)
     }
 
-    /// Bytes of `count` packed elements (4-bit and 2-bit ones share bytes); `None` without a fixed size or on overflow.
+    /// Bytes of `count` packed elements (those below 8 bits share bytes); `None` without a fixed size or on overflow.
     pub fn bytes_for(self, count: u64) -> Option<u64> {
-        match self.size_bits()? {
-            bits if bits >= 8 => count.checked_mul(u64::from(bits / 8)),
-            bits => Some(count.div_ceil(u64::from(8 / bits))),
+        match u64::from(self.size_bits()?) {
+            bits if bits >= 8 => count.checked_mul(bits / 8),
+            bits => Some(count.checked_mul(bits)?.div_ceil(8)),
         }
     }
 
     /// Whether this is a floating-point type of any width.
     pub fn is_float(self) -> bool {
-        matches!(self, Float32 | Float16 | Float64 | BFloat16 | Float4E2M1 | Float8E8M0) || self.is_float8()
+        matches!(self, Float32 | Float16 | Float64 | BFloat16) || self.is_small_float()
     }
 
-    fn is_float8(self) -> bool {
-        matches!(self, Float8E4M3Fn | Float8E4M3FnUz | Float8E5M2 | Float8E5M2FnUz)
+    fn is_small_float(self) -> bool {
+        matches!(self, Float8E4M3Fn | Float8E4M3FnUz | Float8E5M2 | Float8E5M2FnUz | Float8E8M0)
+            || matches!(self, Float4E2M1 | Float6E2M3 | Float6E3M2)
     }
 
     fn row(self) -> Option<&'static (i32, ElementType, &'static str, u32)> {
@@ -136,6 +141,7 @@ mod tests {
     fn packed_types_share_bytes() {
         assert_eq!(Int4.bytes_for(3), Some(2));
         assert_eq!(UInt2.bytes_for(5), Some(2));
+        assert_eq!(Float6E2M3.bytes_for(3), Some(3));
         assert_eq!(Float32.bytes_for(5), Some(20));
         assert_eq!(String.bytes_for(5), None);
         assert_eq!(Float64.bytes_for(u64::MAX), None);

@@ -123,6 +123,20 @@ pub enum Error {
         /// Node or graph output that reads it.
         reader: String,
     },
+    /// Two nodes have one name.
+    #[error("two nodes are named {node:?}")]
+    DuplicateNode {
+        /// The name.
+        node: String,
+    },
+    /// A sparse tensor's parts do not fit together.
+    #[error("sparse tensor {tensor:?} cannot be read: {reason}")]
+    SparseTensor {
+        /// Name of its values.
+        tensor: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
     /// Nodes depend on each other in a circle.
     #[error("the graph has a cycle through {}", nodes.join(" -> "))]
     Cycle {

@@ -197,7 +197,7 @@ pub(crate) fn shape_of(tensor: &TensorProto) -> Result<Vec<u64>> {
         tensor.dims.iter().enumerate().map(|(axis, &size)| dimension(tensor, axis, size)).collect::<Result<_>>()?;
     let count = shape.iter().try_fold(1u64, |count, &size| count.checked_mul(size));
     match count {
-        Some(count) if count <= 1 << 60 => Ok(shape),
+        Some(count) if count <= crate::check::MOST_ELEMENTS => Ok(shape),
         _ if shape.contains(&0) => Ok(shape),
         _ => Err(Error::HugeTensor { tensor: tensor.name().to_owned(), dimensions: tensor.dims.clone() }),
     }
@@ -229,7 +229,9 @@ fn typed_bytes(tensor: &TensorProto, element: ElementType) -> Result<Bytes> {
         UInt32 => owned(tensor.uint64_data.iter().map(|&x| x as u32).collect::<Vec<_>>()),
         Int32 => owned(tensor.int32_data.clone()),
         Int16 | UInt16 | Float16 | BFloat16 => owned(tensor.int32_data.iter().map(|&x| x as u16).collect::<Vec<_>>()),
-        String | Other(_) => return Err(Error::NotDense { tensor: tensor.name().to_owned(), element }),
+        String | Other(_) | Float6E2M3 | Float6E3M2 => {
+            return Err(Error::NotDense { tensor: tensor.name().to_owned(), element });
+        }
         _ => owned(tensor.int32_data.iter().map(|&x| x as u8).collect::<Vec<_>>()),
     })
 }

@@ -22,11 +22,7 @@ pub(crate) fn classify(name: &str, library: &Library) -> Option<Match> {
     if rest.is_empty() {
         return Some(Match::Unversioned);
     }
-    let version = rest
-        .strip_prefix('.')?
-        .split('.')
-        .map(|part| part.parse().ok())
-        .collect::<Option<Vec<u32>>>()?;
+    let version = rest.strip_prefix('.')?.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>()?;
     match version.first() {
         Some(major) if *major == library.major => Some(Match::Version(version)),
         _ => Some(Match::OtherMajor),
@@ -42,10 +38,7 @@ mod tests {
     fn names_are_told_apart() {
         let classify = |name| classify(name, &ONNX_RUNTIME);
         assert_eq!(classify("libonnxruntime.so"), Some(Match::Unversioned));
-        assert_eq!(
-            classify("libonnxruntime.so.1.32.0"),
-            Some(Match::Version(vec![1, 32, 0]))
-        );
+        assert_eq!(classify("libonnxruntime.so.1.32.0"), Some(Match::Version(vec![1, 32, 0])));
         assert_eq!(classify("libonnxruntime.so.2"), Some(Match::OtherMajor));
         assert_eq!(classify("libonnxruntime.so.1.32.0.part"), None);
         assert_eq!(classify("libonnxruntime.so."), None);

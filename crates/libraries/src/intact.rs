@@ -79,31 +79,19 @@ const fn this_machine() -> Option<u16> {
 /// # Errors
 /// [`Unusable`], which says what is wrong with the file.
 pub fn check(path: &Path) -> Result<(), Unusable> {
-    let unreadable = |source| Unusable::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| Unusable::Unreadable { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(unreadable)?;
     let found_bytes = file.metadata().map_err(unreadable)?.len();
     let Some(header) = read_at::<HEADER_BYTES>(&mut file, 0).map_err(unreadable)? else {
-        return Err(Unusable::NotALibrary {
-            path: path.to_owned(),
-        });
+        return Err(Unusable::NotALibrary { path: path.to_owned() });
     };
     let machine = check_header(&header, path)?;
     if this_machine().is_some_and(|expected| expected != machine) {
-        return Err(Unusable::OtherMachine {
-            path: path.to_owned(),
-            machine,
-        });
+        return Err(Unusable::OtherMachine { path: path.to_owned(), machine });
     }
     let needed_bytes = needed_bytes(&mut file, &header).map_err(unreadable)?;
     if needed_bytes > found_bytes {
-        return Err(Unusable::Truncated {
-            path: path.to_owned(),
-            found_bytes,
-            needed_bytes,
-        });
+        return Err(Unusable::Truncated { path: path.to_owned(), found_bytes, needed_bytes });
     }
     Ok(())
 }
@@ -114,9 +102,7 @@ fn check_header(header: &[u8; HEADER_BYTES], path: &Path) -> Result<u16, Unusabl
         && number(header, 16, 2) == u64::from(SHARED_OBJECT)
         && number(header, 54, 2) == SEGMENT_BYTES as u64;
     if !is_library {
-        return Err(Unusable::NotALibrary {
-            path: path.to_owned(),
-        });
+        return Err(Unusable::NotALibrary { path: path.to_owned() });
     }
     Ok(u16::from_le_bytes([header[18], header[19]]))
 }
@@ -155,8 +141,5 @@ fn read_at<const N: usize>(file: &mut File, position: u64) -> io::Result<Option<
 
 /// A little-endian number of `length` bytes; `at` and `length` are constants inside `bytes`.
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
-    bytes[at..at + length]
-        .iter()
-        .rev()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte))
+    bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

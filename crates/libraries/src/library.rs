@@ -26,34 +26,20 @@ impl Library {
 const GET_BY_SETUP: &str = "run `make setup`, which puts it under .deps/lib";
 
 #[cfg(feature = "enterprise")]
-const GET_ENTERPRISE: &str =
-    "install TensorRT 11 and set TRTFORGE_LIB_DIR to the folder that holds its libraries";
+const GET_ENTERPRISE: &str = "install TensorRT 11 and set TRTFORGE_LIB_DIR to the folder that holds its libraries";
 
 /// ONNX Runtime.
-pub const ONNX_RUNTIME: Library = Library {
-    file_name: "libonnxruntime.so",
-    major: 1,
-    what: "ONNX Runtime",
-    get: GET_BY_SETUP,
-};
+pub const ONNX_RUNTIME: Library =
+    Library { file_name: "libonnxruntime.so", major: 1, what: "ONNX Runtime", get: GET_BY_SETUP };
 
 /// TensorRT: TensorRT-RTX, or TensorRT itself with the `enterprise` feature.
 #[cfg(not(feature = "enterprise"))]
-pub const TENSORRT: Library = Library {
-    file_name: "libtensorrt_rtx.so",
-    major: 1,
-    what: "TensorRT-RTX",
-    get: GET_BY_SETUP,
-};
+pub const TENSORRT: Library =
+    Library { file_name: "libtensorrt_rtx.so", major: 1, what: "TensorRT-RTX", get: GET_BY_SETUP };
 
 /// TensorRT: TensorRT-RTX, or TensorRT itself with the `enterprise` feature.
 #[cfg(feature = "enterprise")]
-pub const TENSORRT: Library = Library {
-    file_name: "libnvinfer.so",
-    major: 11,
-    what: "TensorRT",
-    get: GET_ENTERPRISE,
-};
+pub const TENSORRT: Library = Library { file_name: "libnvinfer.so", major: 11, what: "TensorRT", get: GET_ENTERPRISE };
 
 /// The ONNX parser that belongs to [`TENSORRT`].
 #[cfg(not(feature = "enterprise"))]
@@ -66,9 +52,5 @@ pub const ONNX_PARSER: Library = Library {
 
 /// The ONNX parser that belongs to [`TENSORRT`].
 #[cfg(feature = "enterprise")]
-pub const ONNX_PARSER: Library = Library {
-    file_name: "libnvonnxparser.so",
-    major: 11,
-    what: "the ONNX parser of TensorRT",
-    get: GET_ENTERPRISE,
-};
+pub const ONNX_PARSER: Library =
+    Library { file_name: "libnvonnxparser.so", major: 11, what: "the ONNX parser of TensorRT", get: GET_ENTERPRISE };

@@ -40,10 +40,7 @@ impl fmt::Display for Missing {
         let Library { what, .. } = self.library;
         let name = self.library.versioned_name();
         write!(out, "{name} ({what}) was not found; looked in ")?;
-        let (system, named): (Vec<_>, Vec<_>) = self
-            .places
-            .iter()
-            .partition(|place| place.is_plain_system());
+        let (system, named): (Vec<_>, Vec<_>) = self.places.iter().partition(|place| place.is_plain_system());
         for place in &named {
             write!(out, "{place}, ")?;
         }
@@ -62,11 +59,7 @@ impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} ({})", self.directory.display(), self.source)?;
         if !self.other_versions.is_empty() {
-            write!(
-                out,
-                " which holds only {}",
-                self.other_versions.join(" and ")
-            )?;
+            write!(out, " which holds only {}", self.other_versions.join(" and "))?;
         }
         Ok(())
     }

@@ -81,9 +81,8 @@ impl Search {
     /// The search of this process: environment, working directory, executable and system as they are now.
     #[must_use]
     pub fn from_environment() -> Self {
-        let environment_directory = std::env::var_os(ENVIRONMENT_VARIABLE)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from);
+        let environment_directory =
+            std::env::var_os(ENVIRONMENT_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         let executable = std::env::current_exe().ok();
         Self {
             environment_directory: environment_directory.map(absolute),
@@ -106,32 +105,17 @@ impl Search {
             let content = look_into(&directory, library);
             if let Some(path) = content.best {
                 let passed_over = self.environment_directory.clone();
-                return Ok(Found {
-                    path,
-                    source,
-                    passed_over: passed_over.filter(|_| source != Source::EnvDir),
-                });
+                return Ok(Found { path, source, passed_over: passed_over.filter(|_| source != Source::EnvDir) });
             }
-            places.push(Place {
-                source,
-                directory,
-                other_versions: content.other_versions,
-            });
+            places.push(Place { source, directory, other_versions: content.other_versions });
         }
-        Err(Missing {
-            library: *library,
-            places,
-        })
+        Err(Missing { library: *library, places })
     }
 
     /// Every folder to look at, in order, with the rule that names it.
     fn directories(&self) -> Vec<(Source, PathBuf)> {
         let mut all = Vec::new();
-        all.extend(
-            self.environment_directory
-                .iter()
-                .map(|it| (Source::EnvDir, it.clone())),
-        );
+        all.extend(self.environment_directory.iter().map(|it| (Source::EnvDir, it.clone())));
         if let Some(start) = &self.working_directory {
             all.extend(upward(start).map(|it| (Source::Deps, it)));
         }
@@ -139,11 +123,7 @@ impl Search {
             all.push((Source::BesideExecutable, start.clone()));
             all.extend(upward(start).map(|it| (Source::BesideExecutable, it)));
         }
-        all.extend(
-            self.system_directories
-                .iter()
-                .map(|it| (Source::System, it.clone())),
-        );
+        all.extend(self.system_directories.iter().map(|it| (Source::System, it.clone())));
         all
     }
 }
@@ -189,8 +169,5 @@ fn look_into(directory: &Path, library: &Library) -> Content {
         }
     }
     other_versions.sort();
-    Content {
-        best: best.map(|(_, path)| path),
-        other_versions,
-    }
+    Content { best: best.map(|(_, path)| path), other_versions }
 }

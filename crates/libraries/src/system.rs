@@ -14,9 +14,7 @@ const DEEPEST_INCLUDE: usize = 4;
 /// Every existing folder of the loader, in its order, each once.
 pub(crate) fn directories() -> Vec<PathBuf> {
     let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let mut candidates: Vec<PathBuf> = std::env::split_paths(&named)
-        .filter(|path| path.is_absolute())
-        .collect();
+    let mut candidates: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| path.is_absolute()).collect();
     read_configuration(Path::new(CONFIGURATION), DEEPEST_INCLUDE, &mut candidates);
     candidates.extend(DEFAULTS.map(PathBuf::from));
     let mut directories = Vec::new();
@@ -72,17 +70,8 @@ mod tests {
         let write = |name: &str, text: String| {
             std::fs::write(root.join(name), text).expect("a configuration file");
         };
-        write(
-            "main",
-            format!(
-                "# comment\ninclude {}/*.conf\n/last # why\n",
-                root.display()
-            ),
-        );
-        write(
-            "b.conf",
-            format!("/second\ninclude {}/main\n", root.display()),
-        );
+        write("main", format!("# comment\ninclude {}/*.conf\n/last # why\n", root.display()));
+        write("b.conf", format!("/second\ninclude {}/main\n", root.display()));
         write("a.conf", "/first\n".to_owned());
         write("c.txt", "/never\n".to_owned());
         let mut folders = Vec::new();

@@ -32,13 +32,7 @@ fn any_truncation_is_seen_before_the_loader_could_stumble() {
     for length in [0, 1, 63, 64, 100, 4096, bytes.len() / 2] {
         let file = file_of(&bytes[..length]);
         let error = check(file.path()).expect_err("a truncated library");
-        assert!(
-            matches!(
-                error,
-                Unusable::Truncated { .. } | Unusable::NotALibrary { .. }
-            ),
-            "{length}: {error}"
-        );
+        assert!(matches!(error, Unusable::Truncated { .. } | Unusable::NotALibrary { .. }), "{length}: {error}");
         assert!(error.hint().is_some());
     }
 }
@@ -46,17 +40,11 @@ fn any_truncation_is_seen_before_the_loader_could_stumble() {
 #[test]
 fn other_files_and_other_machines_are_named_as_such() {
     let text = file_of(&[b'x'; 1000]);
-    assert!(matches!(
-        check(text.path()),
-        Err(Unusable::NotALibrary { .. })
-    ));
+    assert!(matches!(check(text.path()), Err(Unusable::NotALibrary { .. })));
     let mut bytes = fs::read(c_library()).expect("the C library");
     bytes[18] = 8;
     let foreign = file_of(&bytes);
-    assert!(matches!(
-        check(foreign.path()),
-        Err(Unusable::OtherMachine { machine: 8, .. })
-    ));
+    assert!(matches!(check(foreign.path()), Err(Unusable::OtherMachine { machine: 8, .. })));
     let nowhere = text.path().with_extension("nowhere");
     assert!(matches!(check(&nowhere), Err(Unusable::Unreadable { .. })));
 }
@@ -68,8 +56,5 @@ fn absurd_headers_are_refused_without_overflow() {
     bytes[32..40].fill(0xff);
     bytes[56..58].fill(0xff);
     let file = file_of(&bytes);
-    assert!(matches!(
-        check(file.path()),
-        Err(Unusable::Truncated { .. })
-    ));
+    assert!(matches!(check(file.path()), Err(Unusable::Truncated { .. })));
 }

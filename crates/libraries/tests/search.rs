@@ -79,12 +79,7 @@ fn an_environment_folder_without_the_library_is_remarked_on() {
     let found = search.find(&ONNX_RUNTIME).expect("the library");
     assert_eq!(found.source, Source::System);
     assert_eq!(found.passed_over, search.environment_directory);
-    assert!(
-        found
-            .remark()
-            .expect("a remark")
-            .contains("TRTFORGE_LIB_DIR")
-    );
+    assert!(found.remark().expect("a remark").contains("TRTFORGE_LIB_DIR"));
 }
 
 #[test]

@@ -13,11 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = arguments.next().ok_or("give a model")?;
     let bytes = std::fs::read(&model)?;
     let tensorrt = TensorRt::load()?;
-    println!(
-        "TensorRT {} ({})",
-        tensorrt.version(),
-        tensorrt.flavour().name()
-    );
+    println!("TensorRT {} ({})", tensorrt.version(), tensorrt.flavour().name());
     let builder = tensorrt.builder()?;
     let mut network = builder.network()?;
     let start = Instant::now();
@@ -26,27 +22,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for tensor in network.inputs().iter().chain(&network.outputs()) {
         println!("  {tensor}");
     }
-    println!(
-        "{} layers, outputs {:?}",
-        network.layer_count(),
-        network.precision()
-    );
+    println!("{} layers, outputs {:?}", network.layer_count(), network.precision());
     let mut config = builder.config()?;
-    println!(
-        "default workspace: {}",
-        config.memory_pool_limit(MemoryPool::Workspace)
-    );
+    println!("default workspace: {}", config.memory_pool_limit(MemoryPool::Workspace));
     config.set_memory_pool_limit(MemoryPool::Workspace, 1 << 30)?;
     let built = builder.build(&mut network, &mut config)?;
     for line in &built.report.log {
         println!("{line}");
     }
-    println!(
-        "{} bytes in {:?}: {:?}",
-        built.engine.len(),
-        built.report.duration,
-        built.report.memory
-    );
+    println!("{} bytes in {:?}: {:?}", built.engine.len(), built.report.duration, built.report.memory);
     if let Some(path) = arguments.next() {
         std::fs::write(path, &*built.engine)?;
     }

@@ -13,8 +13,8 @@ use trtx_sys::nvinfer1::IBuilder;
 
 use crate::logger::LoggerLease;
 use crate::{
-    BuilderConfig, Error, LogLine, MemoryTotals, Network, OptimizationProfile, Result,
-    SerializedEngine, TensorRt, preflight,
+    BuilderConfig, Error, LogLine, MemoryTotals, Network, OptimizationProfile, Result, SerializedEngine, TensorRt,
+    preflight,
 };
 
 /// The raw builder with what must outlive it; networks, configurations and profiles share it.
@@ -33,10 +33,7 @@ impl BuilderHandle {
 
     /// The error for a null that TensorRT returned in place of `what`.
     pub(crate) fn not_created(&self, what: &'static str) -> Error {
-        Error::Create {
-            what,
-            log: self.logger.tail(),
-        }
+        Error::Create { what, log: self.logger.tail() }
     }
 }
 
@@ -68,24 +65,13 @@ pub struct BuildReport {
 impl Builder {
     pub(crate) fn new(tensorrt: TensorRt) -> Result<Self> {
         let logger = LoggerLease::new()?;
-        let raw = tensorrt
-            .create_builder(logger.interface())
-            .cast::<IBuilder>();
+        let raw = tensorrt.create_builder(logger.interface()).cast::<IBuilder>();
         if raw.is_null() {
-            return Err(Error::Create {
-                what: "a builder",
-                log: logger.tail(),
-            });
+            return Err(Error::Create { what: "a builder", log: logger.tail() });
         }
         // SAFETY: a new object that only this handle owns.
         let raw = unsafe { UniquePtr::from_raw(raw) };
-        Ok(Self {
-            handle: Rc::new(BuilderHandle {
-                raw: RefCell::new(raw),
-                logger,
-                tensorrt,
-            }),
-        })
+        Ok(Self { handle: Rc::new(BuilderHandle { raw: RefCell::new(raw), logger, tensorrt }) })
     }
 
     /// An empty network, strongly typed: precision is what the model says.
@@ -118,14 +104,11 @@ impl Builder {
     /// [`Error::Setting`] when TensorRT refuses, as it does for 0.
     pub fn set_max_threads(&self, threads: u32) -> Result<()> {
         let number = i32::try_from(threads).unwrap_or(i32::MAX);
+        let mark = self.handle.logger.mark();
         if threads > 0 && self.handle.with(|it| it.setMaxThreads(number)) {
             return Ok(());
         }
-        Err(Error::Setting {
-            setting: "threads",
-            value: threads.to_string(),
-            log: self.handle.logger.tail(),
-        })
+        Err(Error::Setting { setting: "threads", value: threads.to_string(), log: self.handle.logger.tail_since(mark) })
     }
 
     /// Sends each line TensorRT logs to `listener`, verbose ones left out.
@@ -159,9 +142,7 @@ impl Builder {
         self.handle.logger.clear();
         config.before_build();
         let start = Instant::now();
-        let memory = self
-            .handle
-            .with(|it| it.buildSerializedNetwork(network.pin_mut(), config.pin_mut()));
+        let memory = self.handle.with(|it| it.buildSerializedNetwork(network.pin_mut(), config.pin_mut()));
         let duration = start.elapsed();
         // SAFETY: new host memory, or null; the caller of TensorRT owns it.
         let engine = unsafe { SerializedEngine::take(memory) };
@@ -169,14 +150,9 @@ impl Builder {
         match (config.verdict(), engine) {
             (Some(verdict), _) => Err(verdict),
             (None, None) => Err(Error::Build { log: log.tail() }),
-            (None, Some(engine)) => Ok(Built {
-                engine,
-                report: BuildReport {
-                    memory: log.memory(),
-                    duration,
-                    log: log.lines(),
-                },
-            }),
+            (None, Some(engine)) => {
+                Ok(Built { engine, report: BuildReport { memory: log.memory(), duration, log: log.lines() } })
+            }
         }
     }
 

@@ -134,21 +134,13 @@ pub enum ComputeCapability {
 #[cfg(not(feature = "enterprise"))]
 impl ComputeCapability {
     /// Every one that names a kind of GPU, oldest first.
-    pub const ALL: [Self; 6] = [
-        Self::Turing,
-        Self::Ampere80,
-        Self::Ampere,
-        Self::Ada,
-        Self::Blackwell,
-        Self::Blackwell121,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Turing, Self::Ampere80, Self::Ampere, Self::Ada, Self::Blackwell, Self::Blackwell121];
 
     /// The one of a version number such as 8 and 6; `None` when TensorRT-RTX builds nothing for it.
     #[must_use]
     pub fn of_version(major: u32, minor: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|it| it.version() == Some((major, minor)))
+        Self::ALL.into_iter().find(|it| it.version() == Some((major, minor)))
     }
 
     /// Its version number, such as 8 and 6; `None` for [`Self::Current`].
@@ -206,9 +198,7 @@ impl HardwareCompatibility {
         match self {
             Self::SameGpu => nvinfer1::HardwareCompatibilityLevel::kNONE,
             Self::AmpereAndLater => nvinfer1::HardwareCompatibilityLevel::kAMPERE_PLUS,
-            Self::SameComputeCapability => {
-                nvinfer1::HardwareCompatibilityLevel::kSAME_COMPUTE_CAPABILITY
-            }
+            Self::SameComputeCapability => nvinfer1::HardwareCompatibilityLevel::kSAME_COMPUTE_CAPABILITY,
         }
     }
 }
@@ -252,11 +242,7 @@ impl BuilderConfig {
         self.raw.pin_mut().setMemoryPoolLimit(pool.to_raw(), size);
         let kept_bytes = self.memory_pool_limit(pool);
         if kept_bytes != bytes {
-            return Err(Error::PoolLimit {
-                pool,
-                bytes,
-                kept_bytes,
-            });
+            return Err(Error::PoolLimit { pool, bytes, kept_bytes });
         }
         Ok(())
     }
@@ -272,12 +258,14 @@ impl BuilderConfig {
     /// # Errors
     /// [`Error::Setting`] when TensorRT leaves it as it was.
     pub fn set_flag(&mut self, flag: BuilderFlag, on: bool) -> Result<()> {
-        if on {
-            self.raw.pin_mut().setFlag(flag.to_raw());
-        } else {
-            self.raw.pin_mut().clearFlag(flag.to_raw());
-        }
-        self.taken(self.flag(flag) == on, "flag", || format!("{flag:?} {on}"))
+        self.apply("flag", format_args!("{flag:?} {on}"), |raw| {
+            if on {
+                raw.pin_mut().setFlag(flag.to_raw());
+            } else {
+                raw.pin_mut().clearFlag(flag.to_raw());
+            }
+            raw.getFlag(flag.to_raw()) == on
+        })
     }
 
     /// Whether a flag is on.
@@ -286,33 +274,32 @@ impl BuilderConfig {
         self.raw.getFlag(flag.to_raw())
     }
 
-    /// Sets the kinds of GPU the engine is to run on; none means TensorRT's own choice.
+    /// Sets the kinds of GPU the engine is to run on.
+    ///
+    /// Without any, which is the default, an engine runs on compute capability 8.0, 8.6, 8.9, 12.0
+    /// and later, not on 7.5. With some, it runs on these only.
     ///
     /// # Errors
-    /// [`Error::Setting`] when TensorRT refuses the combination.
+    /// [`Error::Setting`] when TensorRT refuses, as it does for [`ComputeCapability::Current`]
+    /// beside others, or without a GPU; the default is in force then.
     #[cfg(not(feature = "enterprise"))]
     pub fn set_compute_capabilities(&mut self, targets: &[ComputeCapability]) -> Result<()> {
+        let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
         let count = i32::try_from(targets.len()).unwrap_or(i32::MAX);
-        let mut taken = self.raw.pin_mut().setNbComputeCapabilities(count);
-        for (target, index) in targets.iter().zip(0..count) {
-            taken = taken
-                && self
-                    .raw
-                    .pin_mut()
-                    .setComputeCapability(target.to_raw(), index);
+        let set = self.apply("compute capabilities", names.join(","), |raw| {
+            raw.pin_mut().setNbComputeCapabilities(count)
+                && (targets.iter().zip(0..)).all(|(it, index)| raw.pin_mut().setComputeCapability(it.to_raw(), index))
+        });
+        if set.is_err() {
+            self.raw.pin_mut().setNbComputeCapabilities(0);
         }
-        self.taken(taken, "compute capabilities", || {
-            let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
-            names.join(",")
-        })
+        set
     }
 
     /// Sets which other GPUs the engine runs on.
     #[cfg(feature = "enterprise")]
     pub fn set_hardware_compatibility(&mut self, level: HardwareCompatibility) {
-        self.raw
-            .pin_mut()
-            .setHardwareCompatibilityLevel(level.to_raw());
+        self.raw.pin_mut().setHardwareCompatibilityLevel(level.to_raw());
     }
 
     /// Sets how much the engine tells about its layers.
@@ -326,9 +313,10 @@ impl BuilderConfig {
     /// [`Error::Setting`] when TensorRT keeps another level.
     pub fn set_optimization_level(&mut self, level: u32) -> Result<()> {
         let number = i32::try_from(level).unwrap_or(i32::MAX);
-        self.raw.pin_mut().setBuilderOptimizationLevel(number);
-        let taken = self.raw.pin_mut().getBuilderOptimizationLevel() == number;
-        self.taken(taken, "optimisation level", || level.to_string())
+        self.apply("optimisation level", level, |raw| {
+            raw.pin_mut().setBuilderOptimizationLevel(number);
+            raw.pin_mut().getBuilderOptimizationLevel() == number
+        })
     }
 
     /// Limits the streams that an engine may use beside its own.
@@ -337,8 +325,7 @@ impl BuilderConfig {
     /// [`Error::Setting`] when TensorRT refuses.
     pub fn set_max_auxiliary_streams(&mut self, streams: u32) -> Result<()> {
         let number = i32::try_from(streams).unwrap_or(i32::MAX);
-        let taken = self.raw.pin_mut().setMaxAuxStreams(number);
-        self.taken(taken, "auxiliary streams", || streams.to_string())
+        self.apply("auxiliary streams", streams, |raw| raw.pin_mut().setMaxAuxStreams(number))
     }
 
     /// Sends the progress of builds to `receiver`, which may end them.
@@ -389,20 +376,18 @@ impl BuilderConfig {
         crate::TimingCache::attach(&self.builder, &mut self.raw, data)
     }
 
-    fn taken(
-        &self,
-        taken: bool,
+    /// Makes a setting by `set`, which says whether TensorRT took it.
+    fn apply(
+        &mut self,
         setting: &'static str,
-        value: impl FnOnce() -> String,
+        value: impl fmt::Display,
+        set: impl FnOnce(&mut UniquePtr<IBuilderConfig>) -> bool,
     ) -> Result<()> {
-        if taken {
+        let mark = self.builder.logger.mark();
+        if set(&mut self.raw) {
             return Ok(());
         }
-        Err(Error::Setting {
-            setting,
-            value: value(),
-            log: self.builder.logger.tail(),
-        })
+        Err(Error::Setting { setting, value: value.to_string(), log: self.builder.logger.tail_since(mark) })
     }
 
     pub(crate) fn before_build(&self) {

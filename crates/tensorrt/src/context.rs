@@ -155,9 +155,6 @@ impl ExecutionContext {
     }
 
     fn failed(&self, what: &'static str) -> Error {
-        Error::Execute {
-            what,
-            log: self.engine.handle().runtime.logger.tail(),
-        }
+        Error::Execute { what, log: self.engine.handle().runtime.logger.tail() }
     }
 }

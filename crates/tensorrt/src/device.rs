@@ -74,9 +74,7 @@ impl Device {
         let driver = Driver::open()?;
         let mut version: c_int = 0;
         // SAFETY: writes one number.
-        check("cuDriverGetVersion", unsafe {
-            (driver.version)(&mut version)
-        })?;
+        check("cuDriverGetVersion", unsafe { (driver.version)(&mut version) })?;
         let version = version.unsigned_abs();
         let mut count: c_int = 0;
         // SAFETY: writes one number.
@@ -84,9 +82,7 @@ impl Device {
         if count < 1 {
             return Err(NoDevice::NoGpu);
         }
-        (0..count)
-            .map(|index| driver.describe(index, (version / 1000, version / 10 % 100)))
-            .collect()
+        (0..count).map(|index| driver.describe(index, (version / 1000, version / 10 % 100))).collect()
     }
 }
 
@@ -129,18 +125,9 @@ impl Driver {
         // SAFETY: each call writes one number, or at most 255 bytes and a zero into `name`.
         let name = unsafe {
             check("cuDeviceGet", (self.get)(&mut device, index))?;
-            check(
-                "cuDeviceGetName",
-                (self.name)(name.as_mut_ptr(), 255, device),
-            )?;
-            check(
-                "cuDeviceGetAttribute",
-                (self.attribute)(&mut major, COMPUTE_CAPABILITY_MAJOR, device),
-            )?;
-            check(
-                "cuDeviceGetAttribute",
-                (self.attribute)(&mut minor, COMPUTE_CAPABILITY_MINOR, device),
-            )?;
+            check("cuDeviceGetName", (self.name)(name.as_mut_ptr(), 255, device))?;
+            check("cuDeviceGetAttribute", (self.attribute)(&mut major, COMPUTE_CAPABILITY_MAJOR, device))?;
+            check("cuDeviceGetAttribute", (self.attribute)(&mut minor, COMPUTE_CAPABILITY_MINOR, device))?;
             check("cuDeviceTotalMem", (self.memory)(&mut memory, device))?;
             copied(name.as_ptr())
         };

@@ -126,15 +126,42 @@ fn read(parser: &IParser, index: i32) -> Option<Diagnostic> {
     };
     let named = |text: Option<String>| text.filter(|text| !text.is_empty());
     let operator = named(operator);
-    Some(Diagnostic {
+    let mut diagnostic = Diagnostic {
         node: named(node),
-        index: usize::try_from(raw.node)
-            .ok()
-            .filter(|_| operator.is_some()),
+        index: usize::try_from(raw.node).ok().filter(|_| operator.is_some()),
         operator,
         code: DiagnosticCode::from_number(raw.code),
-        reason: reason.unwrap_or_default().trim().to_owned(),
-    })
+        reason: without_source(reason.unwrap_or_default().trim()).to_owned(),
+    };
+    diagnostic.recognise_missing_operator();
+    Some(diagnostic)
+}
+
+impl Diagnostic {
+    /// A fault that no call of the parser reports, found by this crate.
+    pub(crate) fn of_model(code: DiagnosticCode, reason: &str) -> Self {
+        Self { node: None, index: None, operator: None, code, reason: reason.to_owned() }
+    }
+
+    /// Gives a missing operator its own code: the parser takes it for a plugin that is not there.
+    fn recognise_missing_operator(&mut self) {
+        if self.reason.contains("Plugin not found") {
+            self.code = DiagnosticCode::UnsupportedOperator;
+            "TensorRT has no such operator, and no plugin provides it".clone_into(&mut self.reason);
+        }
+    }
+}
+
+/// The part of the parser's words that is meant for people: an assertion comes as
+/// `Assertion failed: <source>: <reason>`, perhaps after where it happened.
+fn without_source(reason: &str) -> &str {
+    let Some((_, assertion)) = reason.split_once("Assertion failed: ") else {
+        return reason;
+    };
+    match assertion.rsplit_once("): ") {
+        Some((_, words)) if !words.is_empty() => words,
+        _ => assertion,
+    }
 }
 
 #[cfg(test)]
@@ -156,5 +183,21 @@ mod tests {
         assert_eq!(fault.to_string(), "node 4 (Conv): too many dimensions");
         fault.operator = None;
         assert_eq!(fault.to_string(), "too many dimensions");
+    }
+
+    #[test]
+    fn source_code_is_kept_out_of_reasons() {
+        for (raw, expected) in [
+            ("Invalid Node - conv", "Invalid Node - conv"),
+            (
+                "Assertion failed: (ctx->tensors().count(name)): Node input was not registered.",
+                "Node input was not registered.",
+            ),
+            ("At 1 (f): KIND: Assertion failed: g(x, &y): Failed: w2", "Failed: w2"),
+            ("Assertion failed: a && b", "a && b"),
+            ("Assertion failed: f(): ", "f(): "),
+        ] {
+            assert_eq!(without_source(raw), expected);
+        }
     }
 }

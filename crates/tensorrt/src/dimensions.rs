@@ -7,13 +7,8 @@ pub(crate) const MOST_DIMENSIONS: usize = 8;
 
 /// The dimensions as TensorRT takes them; `None` when there are too many.
 pub(crate) fn to_raw(dimensions: &[i64]) -> Option<Dims64> {
-    let mut raw = Dims64 {
-        nbDims: i32::try_from(dimensions.len()).ok()?,
-        d: [0; MOST_DIMENSIONS],
-    };
-    raw.d
-        .get_mut(..dimensions.len())?
-        .copy_from_slice(dimensions);
+    let mut raw = Dims64 { nbDims: i32::try_from(dimensions.len()).ok()?, d: [0; MOST_DIMENSIONS] };
+    raw.d.get_mut(..dimensions.len())?.copy_from_slice(dimensions);
     Some(raw)
 }
 
@@ -38,15 +33,9 @@ mod tests {
 
     #[test]
     fn an_invalid_answer_is_told_from_a_scalar() {
-        let invalid = Dims64 {
-            nbDims: -1,
-            d: [0; MOST_DIMENSIONS],
-        };
+        let invalid = Dims64 { nbDims: -1, d: [0; MOST_DIMENSIONS] };
         assert_eq!(from_raw(&invalid), None);
-        let absurd = Dims64 {
-            nbDims: 9,
-            d: [0; MOST_DIMENSIONS],
-        };
+        let absurd = Dims64 { nbDims: 9, d: [0; MOST_DIMENSIONS] };
         assert_eq!(from_raw(&absurd), None);
     }
 }

@@ -11,8 +11,7 @@ use trtx_sys::{OptProfileSelector, nvinfer1};
 use crate::dimensions::from_raw;
 use crate::runtime::RuntimeHandle;
 use crate::shim::{
-    c_string, copied, trtforge_engine_tensor_mode, trtforge_engine_tensor_type,
-    trtforge_engine_weights_bytes,
+    c_string, copied, trtforge_engine_tensor_mode, trtforge_engine_tensor_type, trtforge_engine_weights_bytes,
 };
 use crate::{ContextMemory, DataType, Error, ExecutionContext, Result};
 
@@ -74,9 +73,7 @@ impl Engine {
     pub(crate) unsafe fn new(raw: *mut ICudaEngine, runtime: Arc<RuntimeHandle>) -> Self {
         // SAFETY: by contract.
         let raw = unsafe { UniquePtr::from_raw(raw) };
-        Self {
-            handle: Arc::new(EngineHandle { raw, runtime }),
-        }
+        Self { handle: Arc::new(EngineHandle { raw, runtime }) }
     }
 
     fn raw(&self) -> &ICudaEngine {
@@ -86,9 +83,7 @@ impl Engine {
     /// Inputs and outputs.
     #[must_use]
     pub fn io_tensors(&self) -> Vec<IoTensor> {
-        (0..self.raw().getNbIOTensors())
-            .filter_map(|index| self.io_tensor(index))
-            .collect()
+        (0..self.raw().getNbIOTensors()).filter_map(|index| self.io_tensor(index)).collect()
     }
 
     fn io_tensor(&self, index: i32) -> Option<IoTensor> {
@@ -134,19 +129,12 @@ impl Engine {
             // SAFETY: the engine lives and the name is terminated; a wrong one is answered.
             from_raw(&unsafe { self.raw().getProfileShape(name.as_ptr(), index, selector) })
         };
-        let shapes = (
-            shape(OptProfileSelector::kMIN),
-            shape(OptProfileSelector::kOPT),
-            shape(OptProfileSelector::kMAX),
-        );
+        let shapes =
+            (shape(OptProfileSelector::kMIN), shape(OptProfileSelector::kOPT), shape(OptProfileSelector::kMAX));
         let (Some(minimum), Some(optimum), Some(maximum)) = shapes else {
             return Err(self.no_such_tensor(input));
         };
-        Ok(ProfileShape {
-            minimum,
-            optimum,
-            maximum,
-        })
+        Ok(ProfileShape { minimum, optimum, maximum })
     }
 
     pub(crate) fn no_such_tensor(&self, name: &str) -> Error {
@@ -190,14 +178,9 @@ impl Engine {
         let raw = self.handle.raw.as_ptr().cast_mut();
         // SAFETY: the engine lives; making contexts is documented as safe from several threads,
         // so the exclusive access the bindings ask for is not needed.
-        let context = unsafe {
-            std::pin::Pin::new_unchecked(&mut *raw).createExecutionContext(memory.to_raw())
-        };
+        let context = unsafe { std::pin::Pin::new_unchecked(&mut *raw).createExecutionContext(memory.to_raw()) };
         if context.is_null() {
-            return Err(Error::Create {
-                what: "an execution context",
-                log: self.handle.runtime.logger.tail(),
-            });
+            return Err(Error::Create { what: "an execution context", log: self.handle.runtime.logger.tail() });
         }
         // SAFETY: a new object that only this context owns, of this engine.
         Ok(unsafe { ExecutionContext::new(context, self.clone()) })

@@ -67,10 +67,7 @@ pub enum Error {
         text: String,
     },
     /// The ONNX model was refused.
-    #[error(
-        "TensorRT cannot take this ONNX model{}",
-        first_diagnostic(diagnostics, log)
-    )]
+    #[error("TensorRT cannot take this ONNX model{}", first_diagnostic(diagnostics, log))]
     Parse {
         /// What the parser found wrong.
         diagnostics: Vec<Diagnostic>,
@@ -106,9 +103,7 @@ pub enum Error {
         pool: crate::MemoryPool,
     },
     /// TensorRT did not take a memory limit.
-    #[error(
-        "TensorRT does not take a limit of {bytes} bytes for the {pool} pool and stays at {kept_bytes}"
-    )]
+    #[error("TensorRT does not take a limit of {bytes} bytes for the {pool} pool and stays at {kept_bytes}")]
     PoolLimit {
         /// The pool.
         pool: crate::MemoryPool,
@@ -277,9 +272,7 @@ impl ProfileFault {
     fn hint(&self) -> &'static str {
         match self {
             Self::NoSuchInput { .. } => "name one of the model's inputs",
-            Self::MissingShape { .. } | Self::NoProfile => {
-                "give the input's minimum, optimum and maximum shape"
-            }
+            Self::MissingShape { .. } | Self::NoProfile => "give the input's minimum, optimum and maximum shape",
             _ => "correct the input's minimum, optimum and maximum shape",
         }
     }
@@ -287,10 +280,7 @@ impl ProfileFault {
 
 /// The first error of a log as the end of a sentence; nothing when there is none.
 fn first_error(log: &[LogLine]) -> String {
-    log.iter()
-        .find(|line| line.severity <= Severity::Error)
-        .map(|line| format!(": {}", line.text))
-        .unwrap_or_default()
+    log.iter().find(|line| line.severity <= Severity::Error).map(|line| format!(": {}", line.text)).unwrap_or_default()
 }
 
 /// The first diagnostic, else the first error of the log, as the end of a sentence.

@@ -26,11 +26,7 @@ impl Flavour {
     /// The flavour of this program, chosen when it was compiled.
     #[must_use]
     pub const fn of_this_program() -> Self {
-        if cfg!(feature = "enterprise") {
-            Self::Enterprise
-        } else {
-            Self::Rtx
-        }
+        if cfg!(feature = "enterprise") { Self::Enterprise } else { Self::Rtx }
     }
 
     /// The flavour in one lower-case word.
@@ -44,8 +40,7 @@ impl Flavour {
 }
 
 type CreateFromLogger = unsafe extern "C" fn(logger: *mut c_void, version: i32) -> *mut c_void;
-type CreateParser =
-    unsafe extern "C" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
+type CreateParser = unsafe extern "C" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
 type LibraryVersion = unsafe extern "C" fn() -> i32;
 
 /// TensorRT, opened: where builders and runtimes come from.
@@ -108,12 +103,7 @@ impl TensorRt {
         };
         // SAFETY: takes nothing, returns a number, needs no set-up.
         check_version(parser, unsafe { parser_version() }, parser_headers())?;
-        Ok(Self {
-            create_builder,
-            create_runtime,
-            create_parser,
-            version,
-        })
+        Ok(Self { create_builder, create_runtime, create_parser, version })
     }
 
     /// Version of the library that was opened.
@@ -161,11 +151,7 @@ impl TensorRt {
     /// # Safety
     /// `network` is an `INetworkDefinition` that outlives the parser's last use; `logger` is the
     /// interface of a lease that outlives the parser.
-    pub(crate) unsafe fn create_parser(
-        &self,
-        network: *mut c_void,
-        logger: *mut c_void,
-    ) -> *mut c_void {
+    pub(crate) unsafe fn create_parser(&self, network: *mut c_void, logger: *mut c_void) -> *mut c_void {
         // SAFETY: takes nothing, returns a constant of the headers.
         let version = unsafe { trtx_sys::get_nvonnxparser_version() };
         // SAFETY: the entry point's contract is this function's.
@@ -189,10 +175,7 @@ fn open(path: &Path) -> Result<std::mem::ManuallyDrop<Library>> {
     // SAFETY: running the library's initialisers is the point of opening it; the file was looked
     // for under TensorRT's name and is a whole shared library.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    let library = library.map_err(|source| Error::Open {
-        path: path.to_owned(),
-        source,
-    })?;
+    let library = library.map_err(|source| Error::Open { path: path.to_owned(), source })?;
     Ok(std::mem::ManuallyDrop::new(library))
 }
 
@@ -203,11 +186,7 @@ fn open(path: &Path) -> Result<std::mem::ManuallyDrop<Library>> {
 unsafe fn entry<T: Copy>(library: &Library, path: &Path, symbol: &'static str) -> Result<T> {
     // SAFETY: by this function's contract; the library is never closed, so a copy stays valid.
     let found: std::result::Result<Symbol<T>, _> = unsafe { library.get(symbol) };
-    found.map(|it| *it).map_err(|source| Error::Symbol {
-        path: path.to_owned(),
-        symbol,
-        source,
-    })
+    found.map(|it| *it).map_err(|source| Error::Symbol { path: path.to_owned(), symbol, source })
 }
 
 /// The version of the headers, in TensorRT's single number.
@@ -231,11 +210,7 @@ fn parser_headers() -> Version {
 fn check_version(path: &Path, number: i32, wanted: Version) -> Result<Version> {
     let found = Version::from_number(number.unsigned_abs());
     if !found.serves(wanted) {
-        return Err(Error::Version {
-            path: path.to_owned(),
-            found,
-            wanted,
-        });
+        return Err(Error::Version { path: path.to_owned(), found, wanted });
     }
     Ok(found)
 }

@@ -82,6 +82,8 @@ const SEVERAL_LOGGERS: &str = "differs from one already";
 #[derive(Default)]
 struct State {
     lines: VecDeque<LogLine>,
+    /// Lines ever kept, forgotten ones included.
+    count: usize,
     memory: MemoryTotals,
 }
 
@@ -91,6 +93,7 @@ impl State {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+        self.count += 1;
     }
 }
 
@@ -150,20 +153,33 @@ impl LoggerLease {
         lock(&self.0.state).memory
     }
 
-    /// The lines worth attaching to an error: the last serious ones, or the last of any kind.
-    pub(crate) fn tail(&self) -> Vec<LogLine> {
+    /// A point in the log, for [`Self::tail_since`].
+    pub(crate) fn mark(&self) -> LogMark {
+        LogMark(lock(&self.0.state).count)
+    }
+
+    /// What is worth attaching to an error of something that began at `mark`: the last serious
+    /// lines since then, or the last of any kind.
+    pub(crate) fn tail_since(&self, mark: LogMark) -> Vec<LogLine> {
         let state = lock(&self.0.state);
-        let serious: Vec<&LogLine> = state
-            .lines
-            .iter()
-            .filter(|line| line.severity <= Severity::Warning)
-            .collect();
+        let new = state.count.saturating_sub(mark.0).min(state.lines.len());
+        let lines = || state.lines.iter().skip(state.lines.len() - new);
+        let serious: Vec<&LogLine> = lines().filter(|line| line.severity <= Severity::Warning).collect();
         if serious.is_empty() {
-            return last(state.lines.iter());
+            return last(lines());
         }
         last(serious.into_iter())
     }
+
+    /// As [`Self::tail_since`], over all that is kept.
+    pub(crate) fn tail(&self) -> Vec<LogLine> {
+        self.tail_since(LogMark(0))
+    }
 }
+
+/// A point in a log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogMark(usize);
 
 impl Drop for LoggerLease {
     fn drop(&mut self) {
@@ -191,10 +207,7 @@ fn create() -> Result<&'static Logger> {
     // write to `bridge` below.
     let bridge = unsafe { trtx_sys::create_rust_logger_bridge(receive, user_data) };
     let Some(bridge) = NonNull::new(bridge) else {
-        return Err(Error::Create {
-            what: "a logger",
-            log: Vec::new(),
-        });
+        return Err(Error::Create { what: "a logger", log: Vec::new() });
     };
     let logger = user_data.cast::<Logger>();
     // SAFETY: nobody else knows the logger yet, so writing through and then sharing it is sound.
@@ -228,10 +241,7 @@ impl Logger {
         if text.contains(SEVERAL_LOGGERS) {
             return;
         }
-        let line = LogLine {
-            severity,
-            text: text.trim_end().to_owned(),
-        };
+        let line = LogLine { severity, text: text.trim_end().to_owned() };
         {
             let mut state = lock(&self.state);
             state.memory.read(&line.text);
@@ -278,12 +288,13 @@ mod tests {
     fn an_error_gets_the_serious_lines() {
         let lease = LoggerLease::new().expect("a logger");
         log(&lease, 1, c"bad news\n");
+        let mark = lease.mark();
         log(&lease, 3, c"chatter");
-        let expected = LogLine {
-            severity: Severity::Error,
-            text: "bad news".to_owned(),
-        };
+        let expected = LogLine { severity: Severity::Error, text: "bad news".to_owned() };
         assert_eq!(lease.tail(), [expected]);
+        let chatter = LogLine { severity: Severity::Info, text: "chatter".to_owned() };
+        assert_eq!(lease.tail_since(mark), [chatter]);
+        assert_eq!(lease.tail_since(lease.mark()), []);
     }
 
     #[test]

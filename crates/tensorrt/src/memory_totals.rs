@@ -33,9 +33,7 @@ impl MemoryTotals {
 fn bytes_after(line: &str, label: &str) -> Option<u64> {
     let (_, rest) = line.split_once(label)?;
     let rest = rest.trim_start();
-    let end = rest
-        .find(|it: char| !it.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
     let (number, unit) = rest.split_at(end);
     let unit = unit.trim_start();
     (unit.is_empty() || unit.starts_with("bytes")).then_some(())?;

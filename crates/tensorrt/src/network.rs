@@ -16,8 +16,9 @@ use trtx_sys::nvonnxparser::IParser;
 
 use crate::builder::BuilderHandle;
 use crate::dimensions::from_raw;
+use crate::logger::LogMark;
 use crate::shim::{address, c_path, c_string, copied, trtforge_tensor_type};
-use crate::{DataType, Error, Result, diagnostic};
+use crate::{DataType, Diagnostic, DiagnosticCode, Error, Result, diagnostic};
 
 /// An input or output of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +44,7 @@ impl TensorInfo {
 impl fmt::Display for TensorInfo {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dimensions: Vec<String> = self.dimensions.iter().map(i64::to_string).collect();
-        write!(
-            out,
-            "{}: {}[{}]",
-            self.name,
-            self.data_type,
-            dimensions.join(",")
-        )
+        write!(out, "{}: {}[{}]", self.name, self.data_type, dimensions.join(","))
     }
 }
 
@@ -70,6 +65,8 @@ pub struct Network {
     /// The network points into these until it is gone.
     weights: Vec<Weights>,
     filled: bool,
+    /// Where in the log parsing began.
+    began: LogMark,
     builder: Rc<BuilderHandle>,
 }
 
@@ -85,6 +82,7 @@ impl Network {
             raw: unsafe { UniquePtr::from_raw(raw) },
             weights: Vec::new(),
             filled: false,
+            began: builder.logger.mark(),
             builder: Rc::clone(builder),
         })
     }
@@ -124,11 +122,7 @@ impl Network {
         let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
         let mut parser = self.new_parser()?;
         // SAFETY: the skeleton is valid for the call, and copied by it; the path is terminated.
-        let loaded = unsafe {
-            parser
-                .as_mut()
-                .loadModelProto(address(skeleton), skeleton.len(), path)
-        };
+        let loaded = unsafe { parser.as_mut().loadModelProto(address(skeleton), skeleton.len(), path) };
         if !loaded {
             return self.finish_parsing(false);
         }
@@ -136,10 +130,7 @@ impl Network {
         for index in 0..self.weights.len() {
             self.load_initializer(index)?;
         }
-        let parsed = self
-            .parser
-            .as_mut()
-            .is_some_and(|it| it.pin_mut().parseModelProto());
+        let parsed = self.parser.as_mut().is_some_and(|it| it.pin_mut().parseModelProto());
         self.finish_parsing(parsed)
     }
 
@@ -152,19 +143,11 @@ impl Network {
         let data: &[u8] = &weights.data;
         // SAFETY: the network keeps the data at this place for longer than parser and network live:
         // fields drop in the order parser, network, weights. The name is copied.
-        let taken = unsafe {
-            parser
-                .pin_mut()
-                .loadInitializer(name.as_ptr(), address(data), data.len())
-        };
+        let taken = unsafe { parser.pin_mut().loadInitializer(name.as_ptr(), address(data), data.len()) };
         if taken {
             return Ok(());
         }
-        Err(Error::Weights {
-            name: weights.name.clone(),
-            bytes: data.len(),
-            diagnostics: diagnostic::collect(parser),
-        })
+        Err(Error::Weights { name: weights.name.clone(), bytes: data.len(), diagnostics: diagnostic::collect(parser) })
     }
 
     /// The parser of this network, made now; an error when there is one already.
@@ -172,6 +155,7 @@ impl Network {
         if self.parser.is_some() {
             return Err(Error::NetworkFilled);
         }
+        self.began = self.builder.logger.mark();
         let network = self.raw.as_mut_ptr().cast();
         let logger = self.builder.logger.interface();
         // SAFETY: the parser is dropped before the network and the builder's logger.
@@ -184,20 +168,18 @@ impl Network {
         Ok(self.parser.insert(parser).pin_mut())
     }
 
+    /// Ends parsing: TensorRT takes a model without outputs, which nothing can be built from.
     fn finish_parsing(&mut self, parsed: bool) -> Result<()> {
-        self.filled = parsed;
-        if parsed {
+        self.filled = parsed && self.raw.getNbOutputs() > 0;
+        if self.filled {
             return Ok(());
         }
-        let diagnostics = self
-            .parser
-            .as_ref()
-            .and_then(UniquePtr::as_ref)
-            .map(diagnostic::collect);
-        Err(Error::Parse {
-            diagnostics: diagnostics.unwrap_or_default(),
-            log: self.builder.logger.tail(),
-        })
+        let parser = self.parser.as_ref().and_then(UniquePtr::as_ref);
+        let mut diagnostics = parser.map(diagnostic::collect).unwrap_or_default();
+        if parsed {
+            diagnostics.push(Diagnostic::of_model(DiagnosticCode::InvalidGraph, "the model has no outputs"));
+        }
+        Err(Error::Parse { diagnostics, log: self.builder.logger.tail_since(self.began) })
     }
 
     /// The inputs, in the model's order.
@@ -205,9 +187,7 @@ impl Network {
     pub fn inputs(&self) -> Vec<TensorInfo> {
         let count = self.raw.getNbInputs();
         // SAFETY: TensorRT returns null or a tensor that lives as long as the network.
-        (0..count)
-            .filter_map(|index| unsafe { describe(self.raw.getInput(index)) })
-            .collect()
+        (0..count).filter_map(|index| unsafe { describe(self.raw.getInput(index)) }).collect()
     }
 
     /// The outputs, in the model's order.
@@ -215,9 +195,7 @@ impl Network {
     pub fn outputs(&self) -> Vec<TensorInfo> {
         let count = self.raw.getNbOutputs();
         // SAFETY: TensorRT returns null or a tensor that lives as long as the network.
-        (0..count)
-            .filter_map(|index| unsafe { describe(self.raw.getOutput(index)) })
-            .collect()
+        (0..count).filter_map(|index| unsafe { describe(self.raw.getOutput(index)) }).collect()
     }
 
     /// Number of TensorRT layers, before any are fused.

@@ -10,10 +10,7 @@ type Shapes = BTreeMap<String, ShapeRange>;
 
 /// Checks that every profile names inputs of the network and covers those with open dimensions.
 pub(crate) fn check_profiles(inputs: &[TensorInfo], profiles: &[Shapes]) -> Result<()> {
-    let fault = |input: &str, fault| Error::Profile {
-        input: input.to_owned(),
-        fault,
-    };
+    let fault = |input: &str, fault| Error::Profile { input: input.to_owned(), fault };
     for profile in profiles {
         for (name, range) in profile {
             let Some(input) = inputs.iter().find(|input| input.name == *name) else {
@@ -43,11 +40,7 @@ fn check_range(input: &TensorInfo, range: &ShapeRange) -> std::result::Result<()
     for shape in [&range.minimum, &range.optimum, &range.maximum] {
         for (axis, (&expected, &found)) in input.dimensions.iter().zip(shape).enumerate() {
             if expected != -1 && expected != found {
-                return Err(ProfileFault::FixedDimension {
-                    axis,
-                    expected,
-                    found,
-                });
+                return Err(ProfileFault::FixedDimension { axis, expected, found });
             }
         }
     }
@@ -69,11 +62,7 @@ mod tests {
     }
 
     fn profile(name: &str, shape: &[i64]) -> Shapes {
-        let range = ShapeRange {
-            minimum: shape.to_vec(),
-            optimum: shape.to_vec(),
-            maximum: shape.to_vec(),
-        };
+        let range = ShapeRange { minimum: shape.to_vec(), optimum: shape.to_vec(), maximum: shape.to_vec() };
         BTreeMap::from([(name.to_owned(), range)])
     }
 
@@ -88,10 +77,7 @@ mod tests {
     #[test]
     fn fitting_profiles_pass() {
         let inputs = [input("x", &[-1, 3]), input("fixed", &[2])];
-        assert_eq!(
-            fault(&inputs, &[profile("x", &[4, 3]), profile("x", &[8, 3])]),
-            None
-        );
+        assert_eq!(fault(&inputs, &[profile("x", &[4, 3]), profile("x", &[8, 3])]), None);
         assert_eq!(fault(&inputs[1..], &[]), None);
     }
 
@@ -101,24 +87,12 @@ mod tests {
         assert_eq!(fault(&inputs, &[]), Some(ProfileFault::NoProfile));
         assert_eq!(
             fault(&inputs, &[profile("y", &[1, 3])]),
-            Some(ProfileFault::NoSuchInput {
-                inputs: vec!["x".to_owned()]
-            })
+            Some(ProfileFault::NoSuchInput { inputs: vec!["x".to_owned()] })
         );
-        assert_eq!(
-            fault(&inputs, &[profile("x", &[1])]),
-            Some(ProfileFault::Rank {
-                expected: 2,
-                found: 1
-            })
-        );
+        assert_eq!(fault(&inputs, &[profile("x", &[1])]), Some(ProfileFault::Rank { expected: 2, found: 1 }));
         assert_eq!(
             fault(&inputs, &[profile("x", &[1, 4])]),
-            Some(ProfileFault::FixedDimension {
-                axis: 1,
-                expected: 3,
-                found: 4
-            })
+            Some(ProfileFault::FixedDimension { axis: 1, expected: 3, found: 4 })
         );
         assert_eq!(
             fault(&inputs, &[profile("x", &[1, 3]), Shapes::new()]),

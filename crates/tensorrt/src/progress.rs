@@ -77,19 +77,12 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) fn new(receiver: Box<dyn Progress>) -> Result<Self> {
-        let state = Box::new(Mutex::new(State {
-            receiver,
-            cancelled: false,
-            panicked: None,
-        }));
+        let state = Box::new(Mutex::new(State { receiver, cancelled: false, panicked: None }));
         let user_data = std::ptr::from_ref(&*state).cast_mut().cast::<c_void>();
         // SAFETY: `user_data` is a boxed state that lives as long as the monitor and is only used
         // by shared reference; the callbacks have the types asked for.
         let raw = unsafe { trtx_sys::trtx_create_progress_monitor(user_data, start, step, finish) };
-        let raw = NonNull::new(raw).ok_or(Error::Create {
-            what: "a progress monitor",
-            log: Vec::new(),
-        })?;
+        let raw = NonNull::new(raw).ok_or(Error::Create { what: "a progress monitor", log: Vec::new() })?;
         Ok(Self { raw, state })
     }
 
@@ -152,18 +145,12 @@ fn dispatch(state: &Mutex<State>, event: ProgressEvent<'_>) -> bool {
 /// The text of a panic.
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// # Safety
 /// `user_data` is the state of a living [`Monitor`]; the strings are null or zero-terminated.
-unsafe extern "system" fn start(
-    user_data: *mut c_void,
-    phase: *const c_char,
-    parent: *const c_char,
-    steps: i32,
-) {
+unsafe extern "system" fn start(user_data: *mut c_void, phase: *const c_char, parent: *const c_char, steps: i32) {
     // SAFETY: by contract.
     let (state, phase, parent) = unsafe { (state_of(user_data), copied(phase), copied(parent)) };
     let event = ProgressEvent::Started {
@@ -179,10 +166,7 @@ unsafe extern "system" fn start(
 unsafe extern "system" fn step(user_data: *mut c_void, phase: *const c_char, step: i32) -> bool {
     // SAFETY: by contract.
     let (state, phase) = unsafe { (state_of(user_data), copied(phase)) };
-    let event = ProgressEvent::Step {
-        phase: phase.as_deref().unwrap_or_default(),
-        step: step.max(0).unsigned_abs(),
-    };
+    let event = ProgressEvent::Step { phase: phase.as_deref().unwrap_or_default(), step: step.max(0).unsigned_abs() };
     dispatch(state, event)
 }
 
@@ -191,9 +175,7 @@ unsafe extern "system" fn step(user_data: *mut c_void, phase: *const c_char, ste
 unsafe extern "system" fn finish(user_data: *mut c_void, phase: *const c_char) {
     // SAFETY: by contract.
     let (state, phase) = unsafe { (state_of(user_data), copied(phase)) };
-    let event = ProgressEvent::Finished {
-        phase: phase.as_deref().unwrap_or_default(),
-    };
+    let event = ProgressEvent::Finished { phase: phase.as_deref().unwrap_or_default() };
     dispatch(state, event);
 }
 
@@ -239,15 +221,9 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_build_and_its_message_is_kept() {
-        let monitor = Monitor::new(Box::new(|_: ProgressEvent<'_>| {
-            panic!("out of {}", "paper")
-        }))
-        .expect("a monitor");
+        let monitor = Monitor::new(Box::new(|_: ProgressEvent<'_>| panic!("out of {}", "paper"))).expect("a monitor");
         assert!(!step_of(&monitor, 0));
         let verdict = monitor.verdict().expect("a verdict");
-        assert_eq!(
-            verdict.to_string(),
-            "the progress callback panicked: out of paper"
-        );
+        assert_eq!(verdict.to_string(), "the progress callback panicked: out of paper");
     }
 }

@@ -69,20 +69,13 @@ pub struct Runtime {
 impl Runtime {
     pub(crate) fn new(tensorrt: TensorRt) -> Result<Self> {
         let logger = LoggerLease::new()?;
-        let raw = tensorrt
-            .create_runtime(logger.interface())
-            .cast::<IRuntime>();
+        let raw = tensorrt.create_runtime(logger.interface()).cast::<IRuntime>();
         if raw.is_null() {
-            return Err(Error::Create {
-                what: "a runtime",
-                log: logger.tail(),
-            });
+            return Err(Error::Create { what: "a runtime", log: logger.tail() });
         }
         // SAFETY: a new object that only this handle owns.
         let raw = unsafe { UniquePtr::from_raw(raw) };
-        Ok(Self {
-            handle: Arc::new(RuntimeHandle { raw, logger }),
-        })
+        Ok(Self { handle: Arc::new(RuntimeHandle { raw, logger }) })
     }
 
     /// Loads an engine onto the GPU; the bytes are not needed afterwards.
@@ -96,14 +89,10 @@ impl Runtime {
         let raw = self.handle.raw.as_ptr().cast_mut();
         // SAFETY: the runtime is alive and may load engines from several threads; the bytes are
         // valid for the call.
-        let loaded: *mut ICudaEngine = unsafe {
-            std::pin::Pin::new_unchecked(&mut *raw)
-                .deserializeCudaEngine(address(engine), engine.len())
-        };
+        let loaded: *mut ICudaEngine =
+            unsafe { std::pin::Pin::new_unchecked(&mut *raw).deserializeCudaEngine(address(engine), engine.len()) };
         if loaded.is_null() {
-            return Err(Error::Deserialize {
-                log: self.handle.logger.tail(),
-            });
+            return Err(Error::Deserialize { log: self.handle.logger.tail() });
         }
         // SAFETY: a new object that only this engine owns.
         Ok(unsafe { Engine::new(loaded, Arc::clone(&self.handle)) })
@@ -126,11 +115,7 @@ impl Runtime {
         let mut diagnostics = 0_u64;
         let length = i64::try_from(header.len()).unwrap_or(i64::MAX);
         // SAFETY: the header is valid for the call, and one number is written.
-        let answer = unsafe {
-            self.handle
-                .raw
-                .getEngineValidity(address(header), length, &mut diagnostics)
-        };
+        let answer = unsafe { self.handle.raw.getEngineValidity(address(header), length, &mut diagnostics) };
         Validity::from_answer(trtx_sys::EngineValidity::from(answer) as i64, diagnostics)
     }
 
@@ -149,12 +134,9 @@ impl Validity {
             (0, _) => Self::Valid,
             (1, _) => Self::Suboptimal,
             (_, 0) => Self::Unknown,
-            (_, bits) => Self::Invalid(
-                (0..u64::BITS)
-                    .filter(|bit| bits >> bit & 1 == 1)
-                    .map(EngineFault::from_bit)
-                    .collect(),
-            ),
+            (_, bits) => {
+                Self::Invalid((0..u64::BITS).filter(|bit| bits >> bit & 1 == 1).map(EngineFault::from_bit).collect())
+            }
         }
     }
 }

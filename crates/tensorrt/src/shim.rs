@@ -30,19 +30,11 @@ unsafe extern "C" {
     ) -> bool;
     pub(crate) fn trtforge_parser_error_count(parser: *const nvonnxparser::IParser) -> i32;
     pub(crate) fn trtforge_tensor_type(tensor: *const nvinfer1::ITensor) -> i32;
-    pub(crate) fn trtforge_engine_tensor_type(
-        engine: *const nvinfer1::ICudaEngine,
-        name: *const c_char,
-    ) -> i32;
-    pub(crate) fn trtforge_engine_tensor_mode(
-        engine: *const nvinfer1::ICudaEngine,
-        name: *const c_char,
-    ) -> i32;
+    pub(crate) fn trtforge_engine_tensor_type(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
+    pub(crate) fn trtforge_engine_tensor_mode(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
     pub(crate) fn trtforge_engine_weights_bytes(engine: *const nvinfer1::ICudaEngine) -> i64;
     #[cfg(feature = "enterprise")]
-    pub(crate) fn trtforge_timing_cache_serialize(
-        cache: *const c_void,
-    ) -> *mut nvinfer1::IHostMemory;
+    pub(crate) fn trtforge_timing_cache_serialize(cache: *const c_void) -> *mut nvinfer1::IHostMemory;
 }
 
 /// Copies a C string of TensorRT; null gives `None`.
@@ -60,17 +52,13 @@ pub(crate) unsafe fn copied(text: *const c_char) -> Option<String> {
 
 /// `text` as a C string.
 pub(crate) fn c_string(text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::Name {
-        text: text.to_owned(),
-    })
+    CString::new(text).map_err(|_| Error::Name { text: text.to_owned() })
 }
 
 /// `path` as a C string.
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
     use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Name {
-        text: path.display().to_string(),
-    })
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Name { text: path.display().to_string() })
 }
 
 /// A slice's start as the bindings want it.

@@ -39,10 +39,7 @@ impl TimingCache {
                 log: builder.logger.tail(),
             });
         }
-        Ok(Self {
-            raw,
-            _builder: Rc::clone(builder),
-        })
+        Ok(Self { raw, _builder: Rc::clone(builder) })
     }
 
     /// The measurements, to be kept in a file.
@@ -51,9 +48,7 @@ impl TimingCache {
     /// [`Error::Create`] when TensorRT gives none.
     pub fn serialize(&self) -> Result<SerializedEngine> {
         // SAFETY: the cache lives; the caller owns the host memory returned.
-        let memory = unsafe {
-            SerializedEngine::take(trtforge_timing_cache_serialize(self.raw.as_ptr().cast()))
-        };
+        let memory = unsafe { SerializedEngine::take(trtforge_timing_cache_serialize(self.raw.as_ptr().cast())) };
         memory.ok_or_else(|| self._builder.not_created("a copy of the timing cache"))
     }
 }

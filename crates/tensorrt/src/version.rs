@@ -16,11 +16,7 @@ pub struct Version {
 impl Version {
     /// The version in TensorRT's own single number, `major * 10000 + minor * 100 + patch`.
     pub(crate) fn from_number(number: u32) -> Self {
-        Self {
-            major: number / 10_000,
-            minor: number / 100 % 100,
-            patch: number % 100,
-        }
+        Self { major: number / 10_000, minor: number / 100 % 100, patch: number % 100 }
     }
 
     /// Whether a library of this version can serve callers built against `headers`.

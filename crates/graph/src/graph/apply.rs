@@ -539,7 +539,10 @@ impl<'g> Edit<'g> {
         for node in self.affected_nodes() {
             let opset = self.graph.opset(self.graph.domain(node)).unwrap_or(i64::MAX);
             match signature(self.graph.domain(node), self.graph.op_type(node), opset) {
-                Some(rules) => mixed_types(self.graph, node, rules).map_or(Ok(()), |error| Err(invalid(error)))?,
+                Some(rules) => {
+                    let element = |name: &str| self.graph.value(self.graph.value_id(name)?).ty.as_ref()?.element();
+                    mixed_types(self.graph.node(node), rules, element).map_or(Ok(()), |error| Err(invalid(error)))?;
+                }
                 None => self.check_unknown_operator(node)?,
             }
             self.check_captures(node)?;

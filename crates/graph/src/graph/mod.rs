@@ -5,7 +5,7 @@
 
 mod apply;
 mod index;
-mod order;
+pub(crate) mod order;
 mod patch;
 mod remove_dead;
 pub(crate) mod subgraphs;

@@ -109,7 +109,7 @@ impl Order {
 
 /// Sorts `items` so that predecessors come first, changing as little as possible (Kahn's algorithm, the earliest item
 /// that is ready goes next). Returns a cycle if there is one.
-pub(super) fn sort<'a, I>(items: &[u32], predecessors: impl Fn(u32) -> I + 'a) -> Result<Vec<u32>, Vec<u32>>
+pub(crate) fn sort<'a, I>(items: &[u32], predecessors: impl Fn(u32) -> I + 'a) -> Result<Vec<u32>, Vec<u32>>
 where
     I: Iterator<Item = u32>,
 {
