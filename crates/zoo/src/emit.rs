@@ -167,12 +167,7 @@ fn raw_outputs(emission: &mut Emission<'_>, levels: &[Level; 3], batch: Batch) -
 }
 
 /// `scores` and `boxes`.
-fn decoded_outputs(
-    emission: &mut Emission<'_>,
-    levels: &[Level; 3],
-    bins: usize,
-    batch: Batch,
-) -> Vec<ValueInfoProto> {
+fn decoded_outputs(emission: &mut Emission<'_>, levels: &[Level; 3], bins: usize, batch: Batch) -> Vec<ValueInfoProto> {
     let maps = levels.map(|level| {
         let Shape { height, width, .. } = emission.network.shape(level.classes);
         decode::Maps {
@@ -201,7 +196,10 @@ fn wrap(nodes: Nodes, input: ValueInfoProto, outputs: Vec<ValueInfoProto>, optio
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         doc_string: Some("Random weights: for memory and latency, not for detection.".to_owned()),
         opset_import: vec![operators],
-        metadata_props: vec![property("zoo.variant", options.variant.name()), property("zoo.seed", &options.seed.to_string())],
+        metadata_props: vec![
+            property("zoo.variant", options.variant.name()),
+            property("zoo.seed", &options.seed.to_string()),
+        ],
         graph: Some(graph).into(),
         ..Default::default()
     }

@@ -34,9 +34,7 @@ pub(crate) fn build(network: &mut Network, [c3, c4, c5]: [Value; 3], neck: &Neck
 fn down_sample(network: &mut Network, name: &str, input: Value, neck: &Neck) -> Value {
     let channels = network.shape(input).channels;
     match neck.block {
-        NeckBlock::Plain { .. } => {
-            network.unit(name, input, Convolution::new(channels, 3).stride(2), neck.activation)
-        }
+        NeckBlock::Plain { .. } => network.unit(name, input, Convolution::new(channels, 3).stride(2), neck.activation),
         NeckBlock::Mobile => {
             let filter = Convolution::depthwise(channels, 3).stride(2);
             let filtered = network.unit(&format!("{name}.depthwise"), input, filter, neck.activation);

@@ -150,7 +150,7 @@ impl Target {
             Role::Branch => hidden(BRANCH_LOUDNESS),
             // Nearly all scores below 0.05, the best few above one half.
             Role::ClassLogits => (-5.5, 0.9),
-            Role::BinLogits { largest_bin } => (bin_centre(channel % (largest_bin + 1), largest_bin), 1.2),
+            Role::BinLogits { largest_bin } => (bin_centre(channel % (largest_bin + 1), largest_bin), 0.9),
         };
         Self { centre: f64::from(centre), width: f64::from(width) }
     }
