@@ -2,7 +2,8 @@
 //!
 //! The graph has no Shape operators: every Reshape is written with 0 and -1, so the same nodes serve any batch.
 
-use trtforge_graph::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
+use trtforge_graph::construct::{self, entry, node};
+use trtforge_graph::proto::{ModelProto, ValueInfoProto};
 
 use crate::activation::Activation;
 use crate::decode;
@@ -80,9 +81,9 @@ impl Emission<'_> {
                 let channels = self.network.shape(layer.inputs[0]).channels;
                 self.convolution(&layer.name, &convolution, channels, weights, inputs[0], &output);
             }
-            Operation::Activation(Activation::Relu) => drop(self.nodes.add("Relu", &layer.name, &inputs, &output)),
+            Operation::Activation(Activation::Relu) => self.nodes.push(node("Relu", &layer.name, inputs, [output])),
             Operation::Activation(Activation::Silu) => self.silu(&layer.name, inputs[0], &output),
-            Operation::Add => drop(self.nodes.add("Add", &layer.name, &inputs, &output)),
+            Operation::Add => self.nodes.push(node("Add", &layer.name, inputs, [output])),
             Operation::Concat => self.nodes.concat(&layer.name, &inputs, &output, 1),
             Operation::MaxPool { kernel } => self.max_pool(&layer.name, inputs[0], &output, kernel),
             Operation::Upsample => self.upsample(&layer.name, inputs[0], &output),
@@ -100,50 +101,50 @@ impl Emission<'_> {
     ) {
         let Convolution { outputs, kernel, stride, .. } = *convolution;
         let dims = [outputs, channels / convolution.groups(), kernel, kernel];
-        let kernel_name = self.nodes.floats(&format!("{name}.weight"), &dims, weights.kernel);
-        let bias_name = self.nodes.floats(&format!("{name}.bias"), &[outputs], weights.bias);
-        self.nodes
-            .add("Conv", name, &[input, &kernel_name, &bias_name], output)
-            .ints("dilations", &[1, 1])
-            .int("group", convolution.groups() as i64)
-            .ints("kernel_shape", &[kernel as i64; 2])
-            .ints("pads", &[convolution.pad() as i64; 4])
-            .ints("strides", &[stride as i64; 2]);
+        let kernel_name = self.nodes.initializer(&format!("{name}.weight"), &dims, weights.kernel);
+        let bias_name = self.nodes.initializer(&format!("{name}.bias"), &[outputs], weights.bias);
+        let node = node("Conv", name, [input, &kernel_name, &bias_name], [output])
+            .attr_ints("dilations", [1, 1])
+            .attr_int("group", convolution.groups() as i64)
+            .attr_ints("kernel_shape", [kernel as i64; 2])
+            .attr_ints("pads", [convolution.pad() as i64; 4])
+            .attr_ints("strides", [stride as i64; 2]);
+        self.nodes.push(node);
     }
 
     fn silu(&mut self, name: &str, input: &str, output: &str) {
         let gate = format!("{name}.sigmoid");
-        self.nodes.add("Sigmoid", &gate, &[input], &gate);
-        self.nodes.add("Mul", name, &[input, &gate], output);
+        self.nodes.push(node("Sigmoid", &gate, [input], [&gate]));
+        self.nodes.push(node("Mul", name, [input, &gate], [output]));
     }
 
     fn max_pool(&mut self, name: &str, input: &str, output: &str, kernel: usize) {
-        self.nodes
-            .add("MaxPool", name, &[input], output)
-            .ints("kernel_shape", &[kernel as i64; 2])
-            .ints("pads", &[(kernel / 2) as i64; 4])
-            .ints("strides", &[1, 1]);
+        let node = node("MaxPool", name, [input], [output])
+            .attr_ints("kernel_shape", [kernel as i64; 2])
+            .attr_ints("pads", [(kernel / 2) as i64; 4])
+            .attr_ints("strides", [1, 1]);
+        self.nodes.push(node);
     }
 
     fn upsample(&mut self, name: &str, input: &str, output: &str) {
-        let scales = self.nodes.floats(&format!("{name}.scales"), &[4], vec![1.0, 1.0, 2.0, 2.0]);
-        self.nodes
-            .add("Resize", name, &[input, "", &scales], output)
-            .text("coordinate_transformation_mode", "asymmetric")
-            .text("mode", "nearest")
-            .text("nearest_mode", "floor");
+        let scales = self.nodes.initializer(&format!("{name}.scales"), &[4], vec![1.0_f32, 1.0, 2.0, 2.0]);
+        let node = node("Resize", name, [input, "", &scales], [output])
+            .attr_string("coordinate_transformation_mode", "asymmetric")
+            .attr_string("mode", "nearest")
+            .attr_string("nearest_mode", "floor");
+        self.nodes.push(node);
     }
 
     fn space_to_depth(&mut self, layer: &Layer, input: &str, output: &str) {
         let name = &layer.name;
-        let ends = [2 * layer.shape.height as i64, 2 * layer.shape.width as i64];
-        let ends = self.nodes.integers(&format!("{name}.ends"), &[2], &ends);
-        let axes = self.nodes.integers(&format!("{name}.axes"), &[2], &[2, 3]);
-        let steps = self.nodes.integers(&format!("{name}.steps"), &[2], &[2, 2]);
+        let ends = vec![2 * layer.shape.height as i64, 2 * layer.shape.width as i64];
+        let ends = self.nodes.initializer(&format!("{name}.ends"), &[2], ends);
+        let axes = self.nodes.initializer(&format!("{name}.axes"), &[2], vec![2_i64, 3]);
+        let steps = self.nodes.initializer(&format!("{name}.steps"), &[2], vec![2_i64, 2]);
         let parts = [[0, 0], [1, 0], [0, 1], [1, 1]].map(|[row, column]: [i64; 2]| {
             let part = format!("{name}.row{row}column{column}");
-            let starts = self.nodes.integers(&format!("{part}.starts"), &[2], &[row, column]);
-            self.nodes.add("Slice", &part, &[input, &starts, &ends, &axes, &steps], &part);
+            let starts = self.nodes.initializer(&format!("{part}.starts"), &[2], vec![row, column]);
+            self.nodes.push(node("Slice", &part, [input, &starts, &ends, &axes, &steps], [&part]));
             part
         });
         self.nodes.concat(name, &parts.each_ref().map(String::as_str), output, 1);
@@ -156,7 +157,7 @@ fn raw_outputs(emission: &mut Emission<'_>, levels: &[Level; 3], batch: Batch) -
     for level in levels {
         let logits = emission.name(level.classes).to_owned();
         let map = format!("cls{}", level.stride);
-        emission.nodes.add("Sigmoid", &format!("{logits}.sigmoid"), &[&logits], &map);
+        emission.nodes.push(node("Sigmoid", &format!("{logits}.sigmoid"), [&logits], [&map]));
         outputs.push(nodes::value_info(&map, batch, &maps_of(emission.network.shape(level.classes))));
     }
     for level in levels {
@@ -189,22 +190,13 @@ fn wrap(nodes: Nodes, input: ValueInfoProto, outputs: Vec<ValueInfoProto>, optio
     let mut graph = nodes.into_graph(options.variant.name());
     graph.input = vec![input];
     graph.output = outputs;
-    let operators = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET), ..Default::default() };
     ModelProto {
-        ir_version: Some(IR_VERSION),
-        producer_name: Some("trtforge".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         doc_string: Some("Random weights: for memory and latency, not for detection.".to_owned()),
-        opset_import: vec![operators],
         metadata_props: vec![
-            property("zoo.variant", options.variant.name()),
-            property("zoo.seed", &options.seed.to_string()),
+            entry("zoo.variant", options.variant.name()),
+            entry("zoo.seed", &options.seed.to_string()),
         ],
-        graph: Some(graph).into(),
-        ..Default::default()
+        ..construct::model(graph, IR_VERSION, OPSET)
     }
-}
-
-fn property(key: &str, value: &str) -> StringStringEntryProto {
-    StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()), ..Default::default() }
 }

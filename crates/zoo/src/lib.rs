@@ -12,7 +12,7 @@
 //!
 //! let options = Options { batch: Batch::Dynamic, ..Options::new(Variant::Ns) };
 //! let model = trtforge_zoo::generate(&options)?;
-//! assert_eq!(model.graph.input[0].name(), "images");
+//! assert_eq!(model.proto().graph.input[0].name(), "images");
 //! # Ok::<(), trtforge_zoo::Error>(())
 //! ```
 
@@ -40,7 +40,7 @@ pub use error::Error;
 pub use options::{Batch, Options};
 pub use variants::Variant;
 
-use trtforge_graph::proto::ModelProto as Model;
+use trtforge_graph::Model;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,5 +60,5 @@ pub fn generate(options: &Options) -> Result<Model> {
     let weights = settle::settle(architecture, options.seed);
     let (network, levels) = head::detector(architecture, size);
     let proto = emit::model(&network, weights, &levels, architecture, options);
-    Ok(proto)
+    Ok(Model::from_proto(proto))
 }

@@ -57,7 +57,8 @@ struct Disc {
 impl Disc {
     fn draw(noise: &mut Noise, mood: &Mood) -> Self {
         // Radii with density r^-3, by inversion: even in r^-2.
-        let inverse_square = noise.uniform(LARGEST_RADIUS.powi(-2), mood.smallest_radius.powi(-2));
+        let smallest = mood.smallest_radius;
+        let inverse_square = noise.uniform(1.0 / (LARGEST_RADIUS * LARGEST_RADIUS), 1.0 / (smallest * smallest));
         let brightness = mood.brightness + mood.contrast * noise.uniform(-1.0, 1.0);
         let mut tint = |channel: usize| brightness + mood.tint[channel] + mood.saturation * noise.bell();
         let colour = [0, 1, 2].map(&mut tint);

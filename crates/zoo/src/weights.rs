@@ -3,8 +3,6 @@
 //! The generator is SplitMix64 (Steele, Lea and Flood, 2014), written out here because the generators of general crates may change between versions and
 //! a seed must mean the same file for ever. Only integer arithmetic and correctly rounded operations are used.
 
-use bytes::Bytes;
-
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Noise {
@@ -54,22 +52,6 @@ pub(crate) struct Weights {
     pub(crate) bias: Vec<f32>,
 }
 
-/// The numbers as little-endian bytes, without a copy.
-pub(crate) fn little_endian(mut values: Vec<f32>) -> Bytes {
-    for value in &mut values {
-        *value = f32::from_bits(value.to_bits().to_le());
-    }
-    Bytes::from_owner(Floats(values))
-}
-
-struct Floats(Vec<f32>);
-
-impl AsRef<[u8]> for Floats {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,10 +78,5 @@ mod tests {
         assert_ne!(first(0, 0), first(0, 1));
         assert_ne!(first(0, 0), first(1, 0));
         assert_ne!(first(0, 1), first(1, 0));
-    }
-
-    #[test]
-    fn bytes_are_little_endian() {
-        assert_eq!(little_endian(vec![1.0, -2.0])[..], [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
     }
 }

@@ -4,9 +4,10 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
-use trtforge_graph::Model;
-use trtforge_graph::proto::ValueInfoProto;
+use trtforge_graph::Graph;
+use trtforge_graph::proto::{ModelProto, ValueInfoProto};
 use trtforge_zoo::{Batch, Options, Variant, generate};
 use walk::{Convolution, Walk};
 
@@ -46,8 +47,19 @@ const PUBLISHED: [Published; 7] = [
     published(Variant::Nl, "Nl", [94, 5_659_448], 5.909, [0, 71, 69, 18, 14, 1]),
 ];
 
-fn model(variant: Variant) -> Model {
-    generate(&Options::new(variant)).expect("default options")
+/// Every network with the options it was published with, without the bytes of its weights.
+static MODELS: LazyLock<Vec<ModelProto>> = LazyLock::new(|| {
+    let bare = |published: &Published| {
+        let model = generate(&Options::new(published.variant)).expect("default options");
+        let mut proto = model.into_proto();
+        proto.graph.mut_or_insert_default().initializer.iter_mut().for_each(|tensor| tensor.clear_raw_data());
+        proto
+    };
+    PUBLISHED.iter().map(bare).collect()
+});
+
+fn published_models() -> impl Iterator<Item = (&'static Published, &'static ModelProto)> {
+    PUBLISHED.iter().zip(MODELS.iter())
 }
 
 /// Folder of the convolution tables, which are not a part of this repository.
@@ -74,11 +86,10 @@ fn convolutions_equal_the_published_tables() {
         eprintln!("skipped: no convolution tables at TRTFORGE_FACTS, nor beside TRTFORGE_TEST_DATA");
         return;
     };
-    for published in &PUBLISHED {
+    for (published, model) in published_models() {
         let path = tables.join(format!("{}_convs.tsv", published.table));
         let mut expected = read_table(&std::fs::read_to_string(&path).expect("the table"));
-        let model = model(published.variant);
-        let mut generated = Walk::new(model.proto()).convolutions();
+        let mut generated = Walk::new(model).convolutions();
         expected.sort_unstable();
         generated.sort_unstable();
         assert_eq!(generated, expected, "{}", published.variant);
@@ -87,9 +98,8 @@ fn convolutions_equal_the_published_tables() {
 
 #[test]
 fn parameters_and_arithmetic_equal_the_published_totals() {
-    for published in &PUBLISHED {
-        let model = model(published.variant);
-        let walk = Walk::new(model.proto());
+    for (published, model) in published_models() {
+        let walk = Walk::new(model);
         let convolutions = walk.convolutions();
         let macs = |[inputs, outputs, kernel, _, _, groups, height, width]: &Convolution| {
             inputs / groups * outputs * kernel * kernel * height * width
@@ -103,7 +113,7 @@ fn parameters_and_arithmetic_equal_the_published_totals() {
 
 #[test]
 fn operators_equal_the_published_export() {
-    for published in &PUBLISHED {
+    for (published, model) in published_models() {
         let expected = BTreeMap::from([
             ("Conv", published.convolutions),
             ("Relu", published.relu),
@@ -122,9 +132,8 @@ fn operators_equal_the_published_export() {
             ("Sub", 2),
             ("Unsqueeze", 4),
         ]);
-        let model = model(published.variant);
         let mut counted = BTreeMap::new();
-        for node in &model.proto().graph.node {
+        for node in &model.graph.node {
             *counted.entry(node.op_type()).or_insert(0) += 1;
         }
         counted.retain(|_, count| *count > 0);
@@ -137,7 +146,8 @@ fn shapes(values: &[ValueInfoProto]) -> Vec<(String, String)> {
     let dims = |value: &ValueInfoProto| {
         let ty = value.type_.as_ref().expect("typed");
         let dims = ty.tensor_type().shape.dim.iter();
-        let written = dims.map(|dim| if dim.has_dim_param() { dim.dim_param().to_owned() } else { dim.dim_value().to_string() });
+        let written =
+            dims.map(|dim| if dim.has_dim_param() { dim.dim_param().to_owned() } else { dim.dim_value().to_string() });
         written.collect::<Vec<_>>().join("x")
     };
     values.iter().map(|value| (value.name().to_owned(), dims(value))).collect()
@@ -178,6 +188,18 @@ fn raw_outputs_are_the_six_maps_in_order() {
     assert_eq!(interface(&nano), expected(shapes));
     let large = Options { raw: true, batch: Batch::Dynamic, ..Options::new(Variant::T) };
     assert_eq!(interface(&large)[4], ("reg8".to_owned(), "batchx68x80x80".to_owned()));
+}
+
+#[test]
+fn the_graph_reader_accepts_every_network() {
+    for variant in Variant::ALL {
+        let model = generate(&Options::new(variant)).expect("default options");
+        let weights_bytes = model.weights_bytes();
+        let graph = Graph::new(model).expect("a sound graph");
+        assert_eq!(graph.graph_outputs().len(), 2, "{variant}");
+        let written = graph.into_model().expect("a model again");
+        assert_eq!(written.weights_bytes(), weights_bytes, "{variant}");
+    }
 }
 
 #[test]

@@ -64,9 +64,8 @@ impl<'a> Walk<'a> {
 
     fn output_of(&self, node: &NodeProto, inputs: &[[usize; 3]]) -> Option<[usize; 3]> {
         let &[channels, height, width] = inputs.first()?;
-        let slide = |length: usize, kernel: usize| {
-            (length + 2 * square(node, "pads") - kernel) / square(node, "strides") + 1
-        };
+        let slide =
+            |length: usize, kernel: usize| (length + 2 * square(node, "pads") - kernel) / square(node, "strides") + 1;
         Some(match node.op_type() {
             "Conv" => {
                 let kernel = self.dims(&node.input[1]);
