@@ -13,7 +13,7 @@ pub(crate) fn tensors_mut<E>(
         graph_tensors_mut(graph, visit)?;
     }
     for training in &mut model.training_info {
-        for graph in training.initialization.as_mut().into_iter().chain(training.algorithm.as_mut().into_iter()) {
+        for graph in training.initialization.as_mut().into_iter().chain(training.algorithm.as_mut()) {
             graph_tensors_mut(graph, visit)?;
         }
     }
@@ -62,7 +62,7 @@ fn sparse_tensors_mut<E>(
     sparse: &mut SparseTensorProto,
     visit: &mut dyn FnMut(&mut TensorProto) -> Result<(), E>,
 ) -> Result<(), E> {
-    sparse.values.as_mut().into_iter().chain(sparse.indices.as_mut().into_iter()).try_for_each(visit)
+    sparse.values.as_mut().into_iter().chain(sparse.indices.as_mut()).try_for_each(visit)
 }
 
 /// The graphs that `node` holds in its attributes.

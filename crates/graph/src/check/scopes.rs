@@ -109,7 +109,7 @@ fn check_node_names(nodes: &[NodeProto], findings: &mut Findings) {
 fn check_cycles(nodes: &[NodeProto], findings: &mut Findings) {
     let mut makers = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
-        node.output.iter().for_each(|name| drop(makers.insert(name.as_str(), index as u32)));
+        makers.extend(node.output.iter().map(|name| (name.as_str(), index as u32)));
     }
     let before: Vec<Vec<u32>> = nodes.iter().map(|node| predecessors(node, &makers)).collect();
     let in_order = before.iter().enumerate().all(|(index, list)| list.iter().all(|&maker| (maker as usize) < index));

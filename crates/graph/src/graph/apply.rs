@@ -447,7 +447,7 @@ impl<'g> Edit<'g> {
         let attributes = &mut self.graph.entry_mut(node).proto.attribute;
         let holds_graph = |attribute: &AttributeProto| attribute.g.is_some() || !attribute.graphs.is_empty();
         let (name, new) = match change {
-            AttributeEdit::Set(attribute) => (attribute.name().to_owned(), Some(attribute)),
+            AttributeEdit::Set(attribute) => (attribute.name().to_owned(), Some(*attribute)),
             AttributeEdit::Remove(name) => (name, None),
         };
         let position = attributes.iter().position(|attribute| attribute.name() == name);

@@ -39,7 +39,7 @@ pub struct Patch {
 
 #[derive(Debug, Clone)]
 pub(super) enum AttributeEdit {
-    Set(AttributeProto),
+    Set(Box<AttributeProto>),
     Remove(String),
 }
 
@@ -131,7 +131,7 @@ impl Patch {
 
     /// Sets an attribute, replacing one of that name.
     pub fn set_attribute(&mut self, node: NodeId, attribute: AttributeProto) -> &mut Self {
-        self.attributes.push((node, AttributeEdit::Set(attribute)));
+        self.attributes.push((node, AttributeEdit::Set(Box::new(attribute))));
         self
     }
 
