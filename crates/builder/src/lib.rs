@@ -1,1 +1,54 @@
-//! .
+//! From an exported ONNX model to a verified TensorRT engine.
+//!
+//! Precision lives in the graph: TensorRT 11 and TensorRT-RTX build what the model says, so this crate rewrites the model and checks the rewrite by numbers before
+//! anything is compiled. The steps, in order, are [`Stage`]; one driver runs them ([`prepare`]), [`build`] adds verification, compilation and the manifest.
+//!
+//! ```no_run
+//! use trtforge_builder::{BuildOptions, CancelFlag, Precision, PrepareOptions, Progress, build};
+//! use std::sync::Arc;
+//!
+//! let options = BuildOptions::new(PrepareOptions::new("model.onnx", Precision::Fp16), "model.engine");
+//! let progress: Arc<dyn Progress> = Arc::new(());
+//! let outcome = build(&options, &progress, &CancelFlag::default())?;
+//! println!("{} bytes of activation memory", outcome.manifest.memory.activation_bytes);
+//! # Ok::<(), trtforge_builder::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod build;
+mod compare;
+mod compile;
+mod config;
+pub mod digest;
+mod error;
+mod manifest;
+mod metrics;
+mod output;
+pub mod passes;
+pub mod precision;
+mod prepare;
+mod progress;
+mod quantize;
+pub mod samples;
+mod shapes;
+mod size;
+mod stage;
+mod verify;
+
+pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
+pub use compare::{CompareOptions, compare};
+pub use compile::{CompileOptions, Compiled, compile};
+pub use config::{AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig};
+pub use error::{Error, Result};
+pub use manifest::{BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA, TensorRtInfo};
+pub use metrics::ErrorSums;
+pub use output::{OutputLock, StagedFile};
+pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCounts, PrecisionRow, PrecisionTable};
+pub use prepare::{PrepareOptions, Prepared, prepare};
+pub use progress::{CancelFlag, Progress};
+pub use quantize::quantize;
+pub use samples::SampleSource;
+pub use shapes::{NamedShape, Shape, ShapeEntry, ShapeParseError, ShapeRange, ShapeRequest};
+pub use size::{ByteSize, SizeError, format_bytes};
+pub use stage::{Stage, StageParseError, Timings};
+pub use verify::{Verification, check_floor, verify};

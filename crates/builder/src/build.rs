@@ -1,0 +1,263 @@
+//! One command's work: ONNX model in, verified engine and manifest out.
+
+use crate::compile::{CompileOptions, Compiled, compile};
+use crate::config::AccuracyFloor;
+use crate::manifest::{FileInfo, KeptNode, MemoryInfo, Manifest, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
+use crate::output::{OutputLock, StagedFile};
+use crate::precision::{Precision, PrecisionCounts};
+use crate::prepare::{PrepareOptions, Prepared, open_samples, prepare};
+use crate::samples::SampleSource;
+use crate::size::ByteSize;
+use crate::stage::Stage;
+use crate::verify::{Verification, check_floor, verify};
+use crate::{CancelFlag, Error, Progress, Result, digest};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use trtforge_graph::{Graph, Model};
+use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_tensorrt::TensorRt;
+
+/// Scratch memory allowed where nothing is said.
+pub const DEFAULT_WORKSPACE_BYTES: u64 = 1 << 30;
+/// The floor of a half-precision build where nothing is said.
+const DEFAULT_HALF_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: Some(20.0), cosine: None };
+
+/// A build.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// Model, precision, shapes, samples.
+    pub prepare: PrepareOptions,
+    /// The engine file; its manifest lies beside it.
+    pub output: PathBuf,
+    /// Scratch memory limit.
+    pub workspace: Option<ByteSize>,
+    /// Limit on weights, activation and buffers together.
+    pub memory_budget: Option<ByteSize>,
+    /// Compute capabilities, for example `8.6`.
+    pub compute_capabilities: Vec<String>,
+    /// Least accuracy of every output; 20 dB for FP16 where nothing is said.
+    pub accuracy_floor: Option<AccuracyFloor>,
+    /// Whether the result is compared with the FP32 model.
+    pub verify: bool,
+    /// Where the rewritten model is written, if anywhere.
+    pub emit_onnx: Option<PathBuf>,
+    /// Whether to build even if nothing changed.
+    pub force: bool,
+}
+
+impl BuildOptions {
+    /// Options for an engine, everything else at its default.
+    pub fn new(prepare: PrepareOptions, output: impl Into<PathBuf>) -> Self {
+        BuildOptions {
+            prepare,
+            output: output.into(),
+            workspace: None,
+            memory_budget: None,
+            compute_capabilities: vec![],
+            accuracy_floor: None,
+            verify: true,
+            emit_onnx: None,
+            force: false,
+        }
+    }
+
+    fn workspace_bytes(&self) -> u64 {
+        self.workspace.map_or(DEFAULT_WORKSPACE_BYTES, ByteSize::bytes)
+    }
+
+    fn floor(&self) -> AccuracyFloor {
+        let default = if self.prepare.precision == Precision::Fp16 { DEFAULT_HALF_FLOOR } else { AccuracyFloor::default() };
+        self.accuracy_floor.unwrap_or(default)
+    }
+}
+
+/// What a build did.
+#[derive(Clone, Debug)]
+pub struct BuildOutcome {
+    /// The engine file.
+    pub engine: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Whether the engine was there already and nothing had changed.
+    pub up_to_date: bool,
+}
+
+/// Builds an engine, or finds that it is there already.
+///
+/// # Errors
+/// Those of the steps. Whatever fails, an older engine and manifest stay as they were and no partial file is left.
+pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &CancelFlag) -> Result<BuildOutcome> {
+    if matches!(options.prepare.precision, Precision::Int8 | Precision::Auto) {
+        return Err(Error::PrecisionUnavailable { precision: options.prepare.precision.name() });
+    }
+    let start = Instant::now();
+    let model_digest = model_digest(&options.prepare.model)?;
+    let _lock = OutputLock::acquire(&options.output)?;
+    let tensorrt = TensorRt::load()?;
+    let fingerprint = fingerprint(options, &model_digest, &tensorrt)?;
+    if !options.force
+        && let Some(manifest) = unchanged(options, &fingerprint)
+    {
+        return Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: true });
+    }
+    let mut prepared = prepare(&options.prepare, &**progress, cancel)?;
+    let verification = verified(options, &mut prepared, &**progress, cancel)?;
+    let emitted = options.emit_onnx.as_deref().map(|path| emit(&prepared.model, path)).transpose();
+    emitted?;
+    let compile_options = CompileOptions { workspace_bytes: options.workspace_bytes(), compute_capabilities: options.compute_capabilities.clone() };
+    let compiled = compile(&tensorrt, &prepared.model, &prepared.shapes, &compile_options, &mut prepared.timings, progress, cancel)?;
+    cancel.check()?;
+    let memory = memory(&compiled, &prepared.model);
+    check_budget(&memory, options.memory_budget)?;
+    progress.step(Stage::Write.name());
+    let write_start = Instant::now();
+    let engine = FileInfo { sha256: digest::of_bytes(&compiled.engine), bytes: compiled.engine.len() as u64 };
+    let staged = StagedFile::write(&options.output, &compiled.engine)?;
+    prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
+    let mut manifest = manifest(options, &prepared, verification, memory, engine, &tensorrt);
+    manifest.model.sha256 = model_digest;
+    manifest.fingerprint = fingerprint;
+    manifest.timings_ms.insert("total".into(), start.elapsed().as_secs_f64() * 1e3);
+    let staged_manifest = StagedFile::write(&Manifest::path_for(&options.output), manifest.to_json().as_bytes())?;
+    staged.commit()?;
+    staged_manifest.commit()?;
+    Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: false })
+}
+
+fn emit(model: &Model, path: &Path) -> Result<()> {
+    model.write(path).map_err(|source| Error::model(path, source))
+}
+
+/// SHA-256 over the model file and every external data file it names.
+fn model_digest(path: &Path) -> Result<String> {
+    let model = Model::read(path).map_err(|source| Error::model(path, source))?;
+    let mut files = vec![path.to_owned()];
+    files.extend(model.external_files());
+    digest::of_files(&files)
+}
+
+/// Digest of everything that the engine depends on.
+fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) -> Result<String> {
+    let prepare = &options.prepare;
+    let samples = sample_digest(prepare)?;
+    let keep: Vec<String> = prepare.keep.iter().map(|keep| format!("{:?}:{}", keep.precision, keep.pattern)).collect();
+    let description = serde_json::json!({
+        "trtforge": env!("CARGO_PKG_VERSION"),
+        "tensorrt": tensorrt.version().to_string(),
+        "flavour": format!("{:?}", tensorrt.flavour()),
+        "model": model_digest,
+        "precision": prepare.precision.name(),
+        "shapes": prepare.shapes,
+        "batch": prepare.batch,
+        "samples": samples,
+        "sample_count": prepare.sample_count,
+        "preprocess": prepare.preprocess.as_ref().map(|preprocess| format!("{preprocess:?}")),
+        "observe_ranges": prepare.observe_ranges,
+        "keep": keep,
+        "half_io": prepare.half_io,
+        "workspace": options.workspace_bytes(),
+        "memory_budget": options.memory_budget,
+        "compute_capabilities": options.compute_capabilities,
+        "floor": options.floor(),
+        "verify": options.verify,
+        "emit_onnx": options.emit_onnx,
+    });
+    Ok(digest::of_bytes(description.to_string().as_bytes()))
+}
+
+fn sample_digest(options: &PrepareOptions) -> Result<String> {
+    match &options.samples {
+        SampleSource::Synthetic => Ok("synthetic".into()),
+        SampleSource::Path(path) => {
+            let mut files = crate::samples::files_of(path)?;
+            files.truncate(options.sample_count.map_or(usize::MAX, |count| count.saturating_mul(64)));
+            digest::of_files(&files)
+        }
+    }
+}
+
+/// The manifest of an engine that is what this build would give: same digest of the inputs, and the engine file is the one the manifest describes.
+fn unchanged(options: &BuildOptions, fingerprint: &str) -> Option<Manifest> {
+    let manifest = Manifest::read(&Manifest::path_for(&options.output)).ok()?;
+    let emitted = options.emit_onnx.as_ref().is_none_or(|path| path.exists());
+    let same = manifest.fingerprint == fingerprint && digest::of_file(&options.output).ok()? == manifest.engine.sha256;
+    (same && emitted).then_some(manifest)
+}
+
+/// Verifies the prepared model where asked, and holds it against the floor.
+fn verified(options: &BuildOptions, prepared: &mut Prepared, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Option<(Verification, String)>> {
+    if !options.verify {
+        return Ok(None);
+    }
+    progress.step(Stage::Verify.name());
+    let start = Instant::now();
+    let samples = open_samples(&options.prepare, &options.prepare.model, &prepared.reference, &prepared.shapes)?;
+    let result = match verify(&OnnxRuntime::load()?, &prepared.reference, &prepared.model, &samples, progress, cancel) {
+        Err(Error::OnnxRuntime(error)) if error.is_unknown_operator() => {
+            progress.note(&format!("not verified: {error}"));
+            return Ok(None);
+        }
+        other => other?,
+    };
+    prepared.timings.add(Stage::Verify, start.elapsed().as_secs_f64() * 1e3);
+    for note in &result.notes {
+        progress.note(note);
+    }
+    check_floor(&result.outputs, &options.floor())?;
+    let on = format!("{} ({})", samples.description(), samples.len());
+    Ok(Some((result, on)))
+}
+
+fn memory(compiled: &Compiled, model: &Model) -> MemoryInfo {
+    let weights_bytes = compiled.memory.weights_bytes.unwrap_or_else(|| model.weights_bytes());
+    let activation_bytes = compiled.memory.activation_bytes.unwrap_or_default();
+    MemoryInfo {
+        weights_bytes,
+        activation_bytes,
+        io_bytes: compiled.io_bytes,
+        total_bytes: weights_bytes + activation_bytes + compiled.io_bytes,
+        scratch_bytes: compiled.memory.scratch_bytes.unwrap_or_default(),
+        by_batch: vec![],
+    }
+}
+
+fn check_budget(memory: &MemoryInfo, budget: Option<ByteSize>) -> Result<()> {
+    match budget {
+        Some(budget) if memory.total_bytes > budget.bytes() => {
+            Err(Error::MemoryBudget { budget: budget.bytes(), weights: memory.weights_bytes, activation: memory.activation_bytes, io: memory.io_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn manifest(options: &BuildOptions, prepared: &Prepared, verification: Option<(Verification, String)>, memory: MemoryInfo, engine: FileInfo, tensorrt: &TensorRt) -> Manifest {
+    let (accuracy, verified_on) = verification.map_or((vec![], None), |(verification, on)| (verification.outputs, Some(on)));
+    Manifest {
+        schema: SCHEMA,
+        trtforge: env!("CARGO_PKG_VERSION").into(),
+        tensorrt: TensorRtInfo { flavour: tensorrt.flavour().to_string(), version: tensorrt.version().to_string() },
+        model: ModelInfo { path: options.prepare.model.clone(), sha256: String::new(), opset: prepared.reference.opset("").unwrap_or_default() },
+        engine,
+        precision: precision_info(options, prepared),
+        shapes: prepared.shapes.ranges.clone(),
+        memory,
+        accuracy,
+        verified_on,
+        workspace_bytes: options.workspace_bytes(),
+        compute_capabilities: options.compute_capabilities.clone(),
+        timings_ms: prepared.timings.iter().map(|(stage, ms)| (stage.to_owned(), ms)).collect(),
+        fingerprint: String::new(),
+    }
+}
+
+fn precision_info(options: &BuildOptions, prepared: &Prepared) -> PrecisionInfo {
+    let decided = prepared.table.counts();
+    let nodes = if prepared.table.rows().is_empty() { PrecisionCounts { fp32: node_count(&prepared.model), ..decided } } else { decided };
+    let kept = prepared.table.kept().map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
+    PrecisionInfo { requested: options.prepare.precision.name().into(), nodes, kept }
+}
+
+fn node_count(model: &Model) -> usize {
+    Graph::new(model.clone()).map_or(0, |graph| graph.node_ids().count())
+}

@@ -1,0 +1,222 @@
+//! Everything that can go wrong in a build, as data.
+//!
+//! The message says what and where; the cause is a source; what to do next is [`Error::hint`], rendered by the caller.
+
+use crate::manifest::OutputAccuracy;
+use crate::size::format_bytes;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed build, quantization or comparison.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the user's could not be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An output could not be written; nothing is left half-written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A config that does not parse.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The config file.
+        path: PathBuf,
+        /// The parser's words with line and column.
+        reason: String,
+    },
+    /// A request that contradicts itself or the model.
+    #[error("{0}")]
+    Usage(String),
+    /// A shape option that does not fit the model.
+    #[error("shape of input `{input}`: {reason}")]
+    Shape {
+        /// Input named by the option.
+        input: String,
+        /// What does not fit.
+        reason: String,
+        /// The model's inputs with their types, to choose from.
+        inputs: Vec<String>,
+    },
+    /// A precision that this version cannot build.
+    #[error("--precision {precision} is not available yet")]
+    PrecisionUnavailable {
+        /// The precision asked for.
+        precision: &'static str,
+    },
+    /// A model that cannot be read or is not valid.
+    #[error("model {}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<trtforge_graph::Error>,
+    },
+    /// A graph operation failed inside a pass: the pass produced something wrong, or the model is not valid.
+    #[error("pass `{pass}`")]
+    Pass {
+        /// The pass.
+        pass: &'static str,
+        /// What the graph refused.
+        #[source]
+        source: Box<trtforge_graph::Error>,
+    },
+    /// A pass that still finds something to change after its last round.
+    #[error("pass `{pass}` did not come to rest in {rounds} rounds")]
+    NoFixedPoint {
+        /// The pass.
+        pass: &'static str,
+        /// Rounds it was given.
+        rounds: usize,
+    },
+    /// A value that should be known is not.
+    #[error("no type is known for value `{value}`, which node `{node}` needs")]
+    UnknownType {
+        /// The value.
+        value: String,
+        /// A node that reads or writes it.
+        node: String,
+    },
+    /// An operator whose definition changed and cannot be carried to the wanted operator set.
+    #[error("node `{node}`: {operator} cannot be raised from opset {from} to {to}: {reason}")]
+    Opset {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: String,
+        /// Opset of the model.
+        from: i64,
+        /// Opset wanted.
+        to: i64,
+        /// What stands in the way.
+        reason: &'static str,
+    },
+    /// ONNX Runtime failed or is missing.
+    #[error(transparent)]
+    OnnxRuntime(#[from] trtforge_onnxruntime::Error),
+    /// TensorRT failed or is missing.
+    #[error(transparent)]
+    TensorRt(#[from] trtforge_tensorrt::Error),
+    /// A sample image failed.
+    #[error("sample image {}", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: trtforge_vision::Error,
+    },
+    /// Sample inputs that do not serve the model.
+    #[error("sample inputs: {0}")]
+    Samples(String),
+    /// The rewritten model is worse than the floor.
+    #[error("output `{}` is below the accuracy floor: {}", worst.output, describe_accuracy(worst))]
+    AccuracyFloor {
+        /// The worst output.
+        worst: Box<OutputAccuracy>,
+        /// What it should have reached.
+        floor: String,
+    },
+    /// TensorRT's scratch memory passes the workspace limit.
+    #[error("the engine needs {} of workspace and the limit is {}", format_bytes(*need), format_bytes(*limit))]
+    Workspace {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// Weights, activation and buffers pass the budget.
+    #[error("the engine takes {} and the budget is {} (weights {}, activation {}, inputs and outputs {})",
+        format_bytes(weights + activation + io), format_bytes(*budget), format_bytes(*weights), format_bytes(*activation), format_bytes(*io))]
+    MemoryBudget {
+        /// Bytes allowed.
+        budget: u64,
+        /// Bytes of weights.
+        weights: u64,
+        /// Bytes of activation memory.
+        activation: u64,
+        /// Bytes of input and output buffers.
+        io: u64,
+    },
+    /// Another build is writing the same file.
+    #[error("another build is writing {}", path.display())]
+    Busy {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted; nothing was written")]
+    Cancelled,
+    /// A manifest that is no manifest of ours.
+    #[error("manifest {}: {reason}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
+    if accuracy.non_finite > 0 {
+        return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
+    }
+    format!("SQNR {:.1} dB, cosine {:.5}, max error {:.3e}", accuracy.sqnr_db.unwrap_or(f64::INFINITY), accuracy.cosine, accuracy.max_abs)
+}
+
+impl Error {
+    /// A failed read of `path`.
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_owned(), source }
+    }
+
+    /// A failed write of `path`.
+    pub fn write(path: &Path, source: std::io::Error) -> Self {
+        Error::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn model(path: &Path, source: trtforge_graph::Error) -> Self {
+        Error::Model { path: path.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn pass(pass: &'static str) -> impl FnOnce(trtforge_graph::Error) -> Self {
+        move |source| Error::Pass { pass, source: Box::new(source) }
+    }
+
+    /// What the user can do next, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Model { source, .. } | Error::Pass { source, .. } => source.hint(),
+            Error::OnnxRuntime(source) => source.hint(),
+            Error::TensorRt(source) => source.hint(),
+            Error::Image { source, .. } => source.hint(),
+            Error::Shape { inputs, .. } => Some(format!("the model's inputs are {}; give --opt-shape NAME=SHAPE for each open one", inputs.join(", "))),
+            Error::PrecisionUnavailable { .. } => Some("build with --precision fp16, or fp32".into()),
+            Error::AccuracyFloor { floor, .. } => {
+                Some(format!("the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"))
+            }
+            Error::Workspace { need, .. } => Some(format!("raise --workspace to at least {need}")),
+            Error::MemoryBudget { .. } => Some("build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into()),
+            Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
+            Error::Manifest { .. } => Some("build the engine again with --force".into()),
+            Error::Opset { .. } => Some("export the model again with the newer opset".into()),
+            Error::Write { .. } => Some("choose another place with -o; nothing was left half-written".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Output files: written under a temporary name beside their place and renamed, one writer at a time.
+
+use crate::{Error, Result};
+use fs4::FileExt;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The right to write one output; held for the length of a build and given back when dropped.
+#[derive(Debug)]
+pub struct OutputLock {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl OutputLock {
+    /// Takes the lock of `output` without waiting. Creates the output's folder where it is missing, so that an unwritable place is found before any work is done.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where another process holds it, [`Error::Write`] where the folder cannot be written.
+    pub fn acquire(output: &Path) -> Result<OutputLock> {
+        if output.is_dir() {
+            return Err(Error::write(output, std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        }
+        let folder = folder_of(output);
+        std::fs::create_dir_all(folder).map_err(|source| Error::write(output, source))?;
+        let path = lock_path(output);
+        loop {
+            let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|source| Error::write(output, source))?;
+            match FileExt::try_lock(&file) {
+                Ok(()) => {}
+                Err(fs4::TryLockError::WouldBlock) => return Err(Error::Busy { path: output.to_owned() }),
+                Err(fs4::TryLockError::Error(source)) => return Err(Error::write(output, source)),
+            }
+            if is_same_file(&file, &path) {
+                return Ok(OutputLock { path, file: Some(file) });
+            }
+        }
+    }
+}
+
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        // Removed while still locked: whoever opened it before finds another file under the name and tries again.
+        let _ = std::fs::remove_file(&self.path);
+        drop(self.file.take());
+    }
+}
+
+/// A lock file that its earlier holder removed is no lock any more.
+fn is_same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn lock_path(output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    folder_of(output).join(format!(".{name}.lock"))
+}
+
+/// A complete file under a temporary name; [`StagedFile::commit`] gives it its own. Dropped without that, it is removed.
+#[derive(Debug)]
+pub struct StagedFile {
+    target: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl StagedFile {
+    /// Writes `bytes` beside `target`.
+    ///
+    /// # Errors
+    /// [`Error::Write`], for example on a full disk; nothing is left behind.
+    pub fn write(target: &Path, bytes: &[u8]) -> Result<StagedFile> {
+        let failed = |source| Error::write(target, source);
+        let mut file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder_of(target)).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+        make_readable(file.as_file()).map_err(failed)?;
+        Ok(StagedFile { target: target.to_owned(), file })
+    }
+
+    /// Puts the file in its place, over an older one.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the rename fails.
+    pub fn commit(self) -> Result<()> {
+        self.file.persist(&self.target).map(drop).map_err(|error| Error::write(&self.target, error.error))
+    }
+}
+
+/// Temporary files are private to their owner; outputs are readable by all, like any other new file.
+fn make_readable(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_writer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("new/a.engine");
+        let first = OutputLock::acquire(&output).unwrap();
+        assert!(matches!(OutputLock::acquire(&output), Err(Error::Busy { .. })));
+        drop(first);
+        drop(OutputLock::acquire(&output).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_staged_file_that_is_not_committed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.engine");
+        drop(StagedFile::write(&target, b"half").unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        StagedFile::write(&target, b"whole").unwrap().commit().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_full_disk_is_a_write_error_that_leaves_nothing() {
+        if !Path::new("/dev/full").exists() {
+            eprintln!("skipped: no /dev/full here");
+            return;
+        }
+        let error = std::fs::write("/dev/full", b"x").unwrap_err();
+        assert!(matches!(Error::write(Path::new("/dev/full"), error), Error::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn a_folder_is_no_output() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(OutputLock::acquire(folder.path()), Err(Error::Write { .. })));
+    }
+}

@@ -1,0 +1,44 @@
+//! Which precision each node computes in, and why: decided here as a table, applied by `passes::convert_to_half`.
+
+mod half_policy;
+pub(crate) use half_policy::node_label;
+mod ranges;
+mod table;
+
+pub use half_policy::{HALF_MAX, HalfPolicy, Keep, KeepParseError};
+pub use ranges::{Range, Ranges, observe_ranges};
+pub use table::{NodePrecision, PrecisionCounts, PrecisionRow, PrecisionTable};
+
+use serde::{Deserialize, Serialize};
+
+/// The precision a build is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// The model as it is.
+    Fp32,
+    /// Half precision wherever the observed ranges allow it.
+    Fp16,
+    /// Explicit quantization; FP16 for the rest.
+    Int8,
+    /// The smallest of int8, mixed and fp16 that reaches the accuracy floor.
+    Auto,
+}
+
+impl Precision {
+    /// The name used on the command line, in manifests and in file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Fp32 => "fp32",
+            Precision::Fp16 => "fp16",
+            Precision::Int8 => "int8",
+            Precision::Auto => "auto",
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,290 @@
+//! From a model file to the model that TensorRT gets: every step before verification and compilation, in one place and one order.
+
+use crate::passes::{
+    CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms, ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
+};
+use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges, observe_ranges};
+use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
+use crate::shapes::ShapeRequest;
+use crate::stage::{Stage, Timings};
+use crate::{CancelFlag, Error, Progress, Result};
+use std::path::{Path, PathBuf};
+use trtforge_graph::{ElementType, Graph, Model, ValueType};
+use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_vision::Preprocess;
+
+/// Observed magnitudes on the user's own samples may reach a quarter of the half range: other inputs may go further.
+const LIMIT_ON_REAL_SAMPLES: f32 = HALF_MAX / 4.0;
+
+/// What is to be made of a model.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// Precision of the result.
+    pub precision: Precision,
+    /// Shapes asked for.
+    pub shapes: ShapeRequest,
+    /// Batch size for open first dimensions.
+    pub batch: Option<u64>,
+    /// Whether every open dimension must be settled (an engine needs it) or only those that were asked for.
+    pub settle_shapes: bool,
+    /// Sample inputs for ranges and verification.
+    pub samples: SampleSource,
+    /// Most samples to use.
+    pub sample_count: Option<usize>,
+    /// How images become inputs.
+    pub preprocess: Option<Preprocess>,
+    /// Whether ranges are observed before precision is decided.
+    pub observe_ranges: bool,
+    /// Nodes to keep in a precision.
+    pub keep: Vec<Keep>,
+    /// Whether 32-bit inputs and outputs become half precision too.
+    pub half_io: bool,
+    /// Last step to run.
+    pub stop_after: Option<Stage>,
+    /// Steps after which the model is written to [`PrepareOptions::dump_folder`].
+    pub dump_after: Vec<Stage>,
+    /// Where dumps go.
+    pub dump_folder: PathBuf,
+}
+
+impl PrepareOptions {
+    /// Options for a model in a precision, everything else at its default.
+    pub fn new(model: impl Into<PathBuf>, precision: Precision) -> Self {
+        PrepareOptions {
+            model: model.into(),
+            precision,
+            shapes: ShapeRequest::default(),
+            batch: None,
+            settle_shapes: true,
+            samples: SampleSource::Synthetic,
+            sample_count: None,
+            preprocess: None,
+            observe_ranges: true,
+            keep: vec![],
+            half_io: false,
+            stop_after: None,
+            dump_after: vec![],
+            dump_folder: PathBuf::from("."),
+        }
+    }
+}
+
+/// A model ready for verification and compilation.
+pub struct Prepared {
+    /// The rewritten model.
+    pub model: Model,
+    /// The model as it was read, shapes settled: the reference of every comparison.
+    pub reference: Model,
+    /// Shape ranges of the inputs.
+    pub shapes: ResolvedShapes,
+    /// The precision of every node; empty where nothing was decided.
+    pub table: PrecisionTable,
+    /// What ranges were seen, where they were observed.
+    pub ranges: Option<Ranges>,
+    /// Wall time of the steps so far.
+    pub timings: Timings,
+}
+
+/// Runs the pipeline up to the rewritten model.
+///
+/// # Errors
+/// Those of the steps; nothing is written except dumps that were asked for.
+pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
+    if matches!(options.precision, Precision::Int8 | Precision::Auto) {
+        return Err(Error::PrecisionUnavailable { precision: options.precision.name() });
+    }
+    Preparation { options, progress, cancel, timings: Timings::default() }.run()
+}
+
+struct Preparation<'a> {
+    options: &'a PrepareOptions,
+    progress: &'a dyn Progress,
+    cancel: &'a CancelFlag,
+    timings: Timings,
+}
+
+impl Preparation<'_> {
+    fn run(mut self) -> Result<Prepared> {
+        let path = self.options.model.clone();
+        let read = self.stage(Stage::Read, |_| Model::read(&path).map_err(|source| Error::model(&path, source)))?;
+        self.dump(Stage::Read, &read)?;
+        if self.stops(Stage::Read) {
+            return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));
+        }
+        self.stage(Stage::Check, |_| trtforge_graph::check(&read).map_err(|source| Error::model(&path, source)))?;
+        self.dump(Stage::Check, &read)?;
+        if self.stops(Stage::Check) {
+            return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));
+        }
+        let (reference, shapes) = self.stage(Stage::FreezeShapes, |this| this.freeze(read))?;
+        self.dump(Stage::FreezeShapes, &reference)?;
+        if self.stops(Stage::FreezeShapes) {
+            return Ok(self.prepared(reference.clone(), reference, shapes, PrecisionTable::default(), None));
+        }
+        let runtime = OnnxRuntime::load()?;
+        let simplified = self.stage(Stage::Simplify, |this| this.simplify(&runtime, &reference))?;
+        self.dump(Stage::Simplify, &simplified)?;
+        if self.stops(Stage::Simplify) {
+            return Ok(self.prepared(simplified, reference, shapes, PrecisionTable::default(), None));
+        }
+        let mut graph = self.stage(Stage::Repair, |this| this.repair(&runtime, simplified))?;
+        let repaired = self.model_of(&mut graph, Stage::Repair)?;
+        self.dump(Stage::Repair, &repaired)?;
+        if self.options.precision == Precision::Fp32 || self.stops(Stage::Repair) {
+            return Ok(self.prepared(repaired, reference, shapes, PrecisionTable::default(), None));
+        }
+        let ranges = self.stage(Stage::ObserveRanges, |this| this.ranges(&runtime, &graph, &repaired, &shapes))?;
+        let table = self.stage(Stage::DecidePrecision, |this| Ok(this.decide(&graph, ranges.as_ref())))?;
+        if self.stops(Stage::ObserveRanges) || self.stops(Stage::DecidePrecision) {
+            return Ok(self.prepared(repaired, reference, shapes, table, ranges));
+        }
+        drop(repaired);
+        let converted = self.stage(Stage::Convert, |this| this.convert(graph, &table))?;
+        self.dump(Stage::Convert, &converted)?;
+        Ok(self.prepared(converted, reference, shapes, table, ranges))
+    }
+
+    fn stage<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.cancel.check()?;
+        self.progress.step(stage.name());
+        let start = std::time::Instant::now();
+        let result = work(self);
+        self.timings.add(stage, start.elapsed().as_secs_f64() * 1e3);
+        result
+    }
+
+    fn stops(&self, stage: Stage) -> bool {
+        self.options.stop_after == Some(stage)
+    }
+
+    fn dump(&self, stage: Stage, model: &Model) -> Result<()> {
+        if !self.options.dump_after.contains(&stage) {
+            return Ok(());
+        }
+        let stem = self.options.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let path = self.options.dump_folder.join(format!("{stem}.{stage}.onnx"));
+        model.write(&path).map_err(|source| Error::model(&path, source))?;
+        self.progress.note(&format!("wrote {}", path.display()));
+        Ok(())
+    }
+
+    fn prepared(self, model: Model, reference: Model, shapes: ResolvedShapes, table: PrecisionTable, ranges: Option<Ranges>) -> Prepared {
+        Prepared { model, reference, shapes, table, ranges, timings: self.timings }
+    }
+
+    /// Settles the shapes. Where only the asked ones are wanted and one is open, the others stay as they are.
+    fn freeze(&mut self, mut model: Model) -> Result<(Model, ResolvedShapes)> {
+        let nothing_asked = self.options.shapes.is_empty() && self.options.batch.is_none();
+        if !self.options.settle_shapes && nothing_asked {
+            return Ok((model, ResolvedShapes::default()));
+        }
+        let shapes = resolve_shapes(&model, &self.options.shapes, self.options.batch)?;
+        for note in &shapes.notes {
+            self.progress.note(note);
+        }
+        freeze_shapes(&mut model, &shapes);
+        Ok((model, shapes))
+    }
+
+    fn simplify(&mut self, runtime: &OnnxRuntime, model: &Model) -> Result<Model> {
+        let (plain, plugins) = PluginNodes::set_aside(model)?;
+        let simplified = runtime.optimize(plain.as_ref().unwrap_or(model))?;
+        plugins.put_back(simplified)
+    }
+
+    fn repair(&mut self, runtime: &OnnxRuntime, model: Model) -> Result<Graph> {
+        let mut graph = typed_graph(runtime, model, "repair")?;
+        for pass in [&RepairEfficientNms as &dyn Pass, &RemoveIdentities, &CancelCasts] {
+            run_pass(pass, &mut graph, self.progress)?;
+        }
+        if self.options.precision == Precision::Fp16 && graph.node_ids().any(|node| graph.op_type(node) == "Upsample") {
+            self.raise_opset(&mut graph)?;
+        }
+        Ok(graph)
+    }
+
+    /// `Upsample` has no half-precision kernel; its successor has. Where the model cannot be raised it stays as it is, with a note.
+    fn raise_opset(&mut self, graph: &mut Graph) -> Result<()> {
+        match run_pass(&RaiseOpset { target: 19 }, graph, self.progress) {
+            Err(Error::Opset { node, operator, reason, .. }) => {
+                self.progress.note(&format!("the opset stays as it is: {operator} `{node}`: {reason}"));
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    fn model_of(&self, graph: &mut Graph, _: Stage) -> Result<Model> {
+        graph.to_model().map_err(Error::pass("repair"))
+    }
+
+    fn ranges(&mut self, runtime: &OnnxRuntime, graph: &Graph, model: &Model, shapes: &ResolvedShapes) -> Result<Option<Ranges>> {
+        if !self.options.observe_ranges {
+            return Ok(None);
+        }
+        let samples = open_samples(self.options, &self.options.model, model, shapes)?;
+        observe_ranges(runtime, graph, model, &samples, self.progress, self.cancel).map(Some)
+    }
+
+    fn decide(&mut self, graph: &Graph, ranges: Option<&Ranges>) -> PrecisionTable {
+        let real = matches!(self.options.samples, SampleSource::Path(_));
+        let limit = if real { LIMIT_ON_REAL_SAMPLES } else { HALF_MAX };
+        let policy = HalfPolicy { ranges, limit, keep: &self.options.keep };
+        for pattern in policy.unmatched_keeps(graph) {
+            self.progress.note(&format!("--keep pattern `{pattern}` matches no node"));
+        }
+        policy.decide(graph)
+    }
+
+    fn convert(&mut self, mut graph: Graph, table: &PrecisionTable) -> Result<Model> {
+        // Applied once: a second look would convert again what the table still calls half.
+        for patch in (ConvertToHalf { table }).patches(&mut graph)? {
+            graph.apply(patch).map_err(Error::pass("convert-to-half"))?;
+        }
+        if self.options.half_io {
+            run_pass(&HalfInputsOutputs, &mut graph, self.progress)?;
+        }
+        run_pass(&CancelCasts, &mut graph, self.progress)?;
+        graph.remove_dead();
+        graph.into_model().map_err(Error::pass("convert-to-half"))
+    }
+}
+
+/// The graph of a model with the type of every value: those recorded in the model, completed by ONNX Runtime where some are missing.
+pub(crate) fn typed_graph(runtime: &OnnxRuntime, model: Model, pass: &'static str) -> Result<Graph> {
+    let (plain, _) = PluginNodes::set_aside(&model)?;
+    let graph = Graph::new(model.clone()).map_err(Error::pass(pass))?;
+    if all_typed(&graph) {
+        return Ok(graph);
+    }
+    let types = runtime.infer_types(plain.as_ref().unwrap_or(&model))?;
+    let mut graph = graph;
+    graph.set_types(types);
+    Ok(graph)
+}
+
+fn all_typed(graph: &Graph) -> bool {
+    graph.node_ids().all(|node| graph.outputs(node).iter().flatten().all(|&value| graph.value(value).ty.is_some()))
+}
+
+/// Opens the samples of `options` for the inputs of `model`.
+pub(crate) fn open_samples(options: &PrepareOptions, path: &Path, model: &Model, shapes: &ResolvedShapes) -> Result<Samples> {
+    let graph = Graph::new(model.clone()).map_err(|source| Error::model(path, source))?;
+    let resolved = if shapes.ranges.is_empty() { resolve_shapes(model, &options.shapes, options.batch)? } else { shapes.clone() };
+    let inputs = fillable_inputs(&graph, &resolved)?;
+    Samples::open(&options.samples, options.sample_count, options.preprocess.as_ref(), inputs)
+}
+
+fn fillable_inputs(graph: &Graph, shapes: &ResolvedShapes) -> Result<Vec<SampleInput>> {
+    let mut types: Vec<(String, ElementType)> = Vec::new();
+    for &input in graph.graph_inputs() {
+        let value = graph.value(input);
+        match &value.ty {
+            Some(ValueType::Tensor(ty)) => types.push((value.name.clone(), ty.element)),
+            _ => return Err(Error::Samples(format!("input `{}` is no tensor; samples cannot fill it", value.name))),
+        }
+    }
+    Ok(sample_inputs(&types, &shapes.ranges))
+}

@@ -1,0 +1,18 @@
+//! The rewrite alone: a model in, a rewritten model out, no engine.
+
+use crate::output::OutputLock;
+use crate::prepare::{PrepareOptions, Prepared, prepare};
+use crate::{CancelFlag, Error, Progress, Result};
+use std::path::Path;
+
+/// Rewrites the model of `options` and writes it to `output`.
+///
+/// # Errors
+/// Those of the pipeline; nothing is written then.
+pub fn quantize(options: &PrepareOptions, output: &Path, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
+    let _lock = OutputLock::acquire(output)?;
+    let prepared = prepare(options, progress, cancel)?;
+    cancel.check()?;
+    prepared.model.write(output).map_err(|source| Error::model(output, source))?;
+    Ok(prepared)
+}

@@ -1,0 +1,93 @@
+//! Photographs as model inputs, through the one `preprocess` block.
+
+use super::{SampleInput, pack};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use trtforge_graph::{ElementType, Tensor};
+use trtforge_vision::{Layout, Preprocess, RgbImage, read_image};
+
+const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm"];
+
+/// Where height, width and channels lie in an image input.
+pub(super) struct ImageLayout {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    channels: usize,
+}
+
+/// The layout of an input that can take images: four dimensions, one or three channels, a numeric type.
+pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<ImageLayout> {
+    let &[_, a, b, c] = input.shape.as_slice() else { return None };
+    let (channels, height, width) = match preprocess.layout {
+        Layout::Nchw => (a, b, c),
+        Layout::Nhwc => (c, a, b),
+    };
+    let numeric = input.element.is_float() || input.element == ElementType::UInt8;
+    ((channels == 1 || channels == 3) && numeric).then_some(ImageLayout { width: width as usize, height: height as usize, channels: channels as usize })
+}
+
+/// The one input that takes the image.
+pub(super) fn image_input<'a>(inputs: &'a [SampleInput], preprocess: &Preprocess) -> Result<&'a SampleInput> {
+    let mut candidates = inputs.iter().filter(|input| image_layout(input, preprocess).is_some());
+    match (candidates.next(), candidates.next(), inputs.len()) {
+        (Some(input), None, 1) => Ok(input),
+        (None, ..) => Err(Error::Samples("the model has no image input (four dimensions with 1 or 3 channels); give its inputs as FILE.npz".into())),
+        _ => Err(Error::Samples("the model has several inputs; give them as FILE.npz with one array per input".into())),
+    }
+}
+
+pub(super) fn batch_of(input: &SampleInput, _: &Preprocess) -> usize {
+    (input.shape[0] as usize).max(1)
+}
+
+/// The images behind a path: the files of a folder in name order, the lines of a text file, or the file itself.
+pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
+    let files = if path.is_dir() {
+        folder(path)?
+    } else if is_image(path) {
+        vec![path.to_owned()]
+    } else {
+        lines(path)?
+    };
+    if files.is_empty() {
+        return Err(Error::Samples(format!("{} holds no image ({})", path.display(), EXTENSIONS.join(", "))));
+    }
+    Ok(files)
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn lines(path: &Path) -> Result<Vec<PathBuf>> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let listed = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(listed.map(|line| folder.join(line)).collect())
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// Sample `index`: the next images that fill the batch; the last one is repeated where they run out.
+pub(super) fn sample(inputs: &[SampleInput], preprocess: &Preprocess, files: &[PathBuf], index: usize) -> Result<Vec<(String, Tensor)>> {
+    let input = image_input(inputs, preprocess)?;
+    let layout = image_layout(input, preprocess).ok_or_else(|| Error::Samples(format!("input `{}` takes no image", input.name)))?;
+    let batch = batch_of(input, preprocess);
+    let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
+    for item in 0..batch {
+        let file = &files[(index * batch + item).min(files.len() - 1)];
+        let image = read_image(file).map_err(|source| Error::Image { path: file.clone(), source })?;
+        values.extend(pixels(&image, preprocess, &layout));
+    }
+    Ok(vec![(input.name.clone(), pack(input, values)?)])
+}
+
+pub(super) fn pixels(image: &RgbImage, preprocess: &Preprocess, layout: &ImageLayout) -> Vec<f32> {
+    preprocess.tensor(image, layout.width as u32, layout.height as u32, layout.channels)
+}

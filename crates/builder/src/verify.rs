@@ -1,0 +1,137 @@
+//! Runs the FP32 model and a candidate on the same inputs and measures every output.
+//!
+//! A half-precision candidate runs as its emulation (`passes::emulate_half`), because ONNX Runtime would otherwise compute it in 32 bits and find no error.
+
+use crate::config::AccuracyFloor;
+use crate::manifest::OutputAccuracy;
+use crate::metrics::ErrorSums;
+use crate::passes::emulate_half;
+use crate::samples::Samples;
+use crate::{CancelFlag, Error, Progress, Result};
+use std::collections::{BTreeMap, HashMap};
+use trtforge_graph::{Graph, Model, Tensor};
+use trtforge_onnxruntime::{OnnxRuntime, Optimization, Session, SessionConfig};
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// One entry per output that could be compared, in the reference's order.
+    pub outputs: Vec<OutputAccuracy>,
+    /// Outputs that could not be compared, and why.
+    pub notes: Vec<String>,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// Compares `candidate` with `reference` on `samples`.
+///
+/// # Errors
+/// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
+pub fn verify(runtime: &OnnxRuntime, reference: &Model, candidate: &Model, samples: &Samples, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Verification> {
+    let config = SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() };
+    let mut reference = runtime.session(reference, &config)?;
+    let mut candidate = runtime.session(&runnable(runtime, candidate)?, &config)?;
+    let mut sums = Sums::default();
+    for index in 0..samples.len() {
+        cancel.check()?;
+        let inputs = samples.get(index)?;
+        let expected = run(&mut reference, &inputs)?;
+        let actual: HashMap<String, Tensor> = run(&mut candidate, &inputs)?.into_iter().collect();
+        for (name, tensor) in expected {
+            sums.add(name, &tensor, &actual);
+        }
+        progress.advance("samples compared", index as u64 + 1, samples.len() as u64);
+    }
+    Ok(sums.finish(samples.len()))
+}
+
+/// The form of a model that shows its rounding on a CPU.
+fn runnable(runtime: &OnnxRuntime, candidate: &Model) -> Result<Model> {
+    let mut graph = Graph::new(candidate.clone()).map_err(Error::pass("verify"))?;
+    graph.set_types(runtime.infer_types(candidate)?);
+    Ok(emulate_half(&graph, candidate)?.unwrap_or_else(|| candidate.clone()))
+}
+
+fn run(session: &mut Session, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+    let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    Ok(session.run(&borrowed, None)?)
+}
+
+#[derive(Default)]
+struct Sums {
+    order: Vec<String>,
+    by_output: HashMap<String, ErrorSums>,
+    notes: BTreeMap<String, String>,
+}
+
+impl Sums {
+    fn add(&mut self, name: String, expected: &Tensor, candidate: &HashMap<String, Tensor>) {
+        let reason = match candidate.get(&name) {
+            None => "the candidate has no such output".to_owned(),
+            Some(actual) if actual.shape != expected.shape => format!("its shape depends on the data: {:?} against {:?}", actual.shape, expected.shape),
+            Some(actual) => match (expected.to_vec_f32(), actual.to_vec_f32()) {
+                (Ok(expected), Ok(actual)) => {
+                    if !self.by_output.contains_key(&name) {
+                        self.order.push(name.clone());
+                    }
+                    return self.by_output.entry(name).or_default().add(&expected, &actual);
+                }
+                _ => format!("its type {} is not numeric", expected.element),
+            },
+        };
+        self.notes.insert(name.clone(), format!("output `{name}` was not compared: {reason}"));
+    }
+
+    fn finish(self, samples: usize) -> Verification {
+        let outputs = self.order.iter().map(|name| self.by_output[name].finish(name)).collect();
+        Verification { outputs, notes: self.notes.into_values().collect(), samples }
+    }
+}
+
+/// Checks every output against the floor. Elements that became NaN or infinite fail any floor.
+///
+/// # Errors
+/// [`Error::AccuracyFloor`] with the worst output.
+pub fn check_floor(outputs: &[OutputAccuracy], floor: &AccuracyFloor) -> Result<()> {
+    let sqnr = |output: &OutputAccuracy| output.sqnr_db.unwrap_or(f64::INFINITY);
+    let fails = |output: &&OutputAccuracy| {
+        output.non_finite > 0 || floor.sqnr_db.is_some_and(|least| sqnr(output) < least) || floor.cosine.is_some_and(|least| output.cosine < least)
+    };
+    let worst = outputs.iter().filter(fails).min_by(|a, b| (b.non_finite, sqnr(a)).partial_cmp(&(a.non_finite, sqnr(b))).unwrap_or(std::cmp::Ordering::Equal));
+    match worst {
+        Some(worst) => Err(Error::AccuracyFloor { worst: Box::new(worst.clone()), floor: describe_floor(floor) }),
+        None => Ok(()),
+    }
+}
+
+fn describe_floor(floor: &AccuracyFloor) -> String {
+    let sqnr = floor.sqnr_db.map(|value| format!("sqnr_db={value}"));
+    let cosine = floor.cosine.map(|value| format!("cosine={value}"));
+    let parts: Vec<String> = sqnr.into_iter().chain(cosine).collect();
+    if parts.is_empty() { "finite outputs".into() } else { parts.join(" and ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(sqnr_db: f64, cosine: f64, non_finite: u64) -> OutputAccuracy {
+        OutputAccuracy { output: format!("{sqnr_db}"), sqnr_db: Some(sqnr_db), cosine, max_abs: 0.0, reference_max_abs: 1.0, non_finite }
+    }
+
+    #[test]
+    fn the_worst_output_is_named() {
+        let floor = AccuracyFloor { sqnr_db: Some(30.0), cosine: None };
+        let outputs = [output(40.0, 1.0, 0), output(12.0, 1.0, 0), output(20.0, 1.0, 0)];
+        let error = check_floor(&outputs, &floor).unwrap_err();
+        assert!(matches!(error, Error::AccuracyFloor { worst, .. } if worst.output == "12"));
+        assert!(check_floor(&outputs[..1], &floor).is_ok());
+    }
+
+    #[test]
+    fn non_finite_elements_fail_every_floor() {
+        assert!(check_floor(&[output(90.0, 1.0, 1)], &AccuracyFloor::default()).is_err());
+        assert!(check_floor(&[output(1.0, 0.1, 0)], &AccuracyFloor::default()).is_ok());
+        assert!(check_floor(&[output(90.0, 0.9, 0)], &AccuracyFloor { sqnr_db: None, cosine: Some(0.99) }).is_err());
+    }
+}
