@@ -5,13 +5,13 @@
 //! Numerical effect: every value written by a converted node is rounded to half precision (nearest even).
 
 use super::Pass;
-use crate::precision::{NodePrecision, PrecisionTable};
+use crate::precision::{FloatSlots, NodePrecision, PrecisionTable, is_cast};
 use crate::{Error, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::collections::HashMap;
-use trtforge_graph::construct::node;
-use trtforge_graph::{ElementType, Graph, NodeId, Patch, Producer, Slot, Tensor, TensorType, ValueId, ValueType, signatures};
+use trtforge_graph::construct::{int, node};
+use trtforge_graph::{ElementType, Graph, NodeId, Patch, Slot, Tensor, TensorType, ValueId, ValueType};
 
 /// The pass; holds the decisions it applies.
 pub struct ConvertToHalf<'a> {
@@ -29,12 +29,6 @@ impl Pass for ConvertToHalf<'_> {
         conversion.run()?;
         Ok(conversion.finish().into_iter().collect())
     }
-}
-
-/// Which slots of a node carry data that changes with its precision.
-struct ConvertibleSlots {
-    inputs: Vec<usize>,
-    outputs: Vec<usize>,
 }
 
 struct Conversion<'g> {
@@ -63,7 +57,7 @@ impl<'g> Conversion<'g> {
             }
         }
         for &node in &nodes {
-            let convertible = if self.is_half(node) { self.slots(node) } else { None };
+            let convertible = if self.is_half(node) { FloatSlots::of(self.graph, node) } else { None };
             match convertible {
                 Some(slots) => self.convert_inputs(node, &slots)?,
                 None => self.restore_inputs(node)?,
@@ -80,48 +74,29 @@ impl<'g> Conversion<'g> {
         self.table.precision(node) == NodePrecision::Fp16
     }
 
-    fn slots(&self, node: NodeId) -> Option<ConvertibleSlots> {
-        let (inputs, outputs) = (self.graph.inputs(node), self.graph.outputs(node));
-        if self.graph.op_type(node) == "Cast" {
-            return Some(ConvertibleSlots { inputs: vec![], outputs: vec![0] });
-        }
-        let groups = signatures::type_groups(self.graph.domain(node), self.graph.op_type(node), inputs.len(), outputs.len())?;
-        let mut slots = ConvertibleSlots { inputs: vec![], outputs: vec![] };
-        for group in groups {
-            slots.inputs.extend(group.inputs);
-            slots.outputs.extend(group.outputs);
-        }
-        Some(slots)
-    }
-
-    fn is_float32(&self, value: ValueId) -> bool {
-        element(self.graph, value) == Some(ElementType::Float32)
-    }
-
     /// Retypes the outputs. A value that must stay 32-bit under its own name (a model output, or one that a subgraph reads) gets a new half name and a cast.
     fn convert_outputs(&mut self, node: NodeId) -> Result<()> {
-        let Some(slots) = self.slots(node) else { return Ok(()) };
+        let Some(slots) = FloatSlots::of(self.graph, node) else { return Ok(()) };
         for slot in slots.outputs {
-            let Some(value) = self.graph.outputs(node).get(slot).copied().flatten() else { continue };
-            if !self.is_float32(value) {
-                continue;
-            }
+            let Some(value) = self.graph.output(node, slot) else { continue };
             let half_type = half_type(self.graph, value).ok_or_else(|| self.unknown(value, node))?;
             self.changed = true;
             let name = self.graph.value(value).name.clone();
             if self.needs_own_name(value) {
                 let half_name = self.graph.unique_name(&format!("{name}__half"));
                 self.patch.rename_output(node, slot, &half_name);
-                self.patch.retype(&half_name, half_type);
+                self.patch.retype(half_name.as_str(), half_type);
                 self.add_cast(&half_name, &name, ElementType::Float32, value);
                 self.half_names.insert(value, half_name);
                 self.float_copies.insert(value, name);
             } else {
-                self.patch.retype(&name, half_type);
+                self.patch.retype(name.as_str(), half_type);
                 self.half_names.insert(value, name);
             }
         }
-        self.retype_attributes(node);
+        if is_cast(self.graph, node) {
+            self.patch.set_attribute(node, int("to", i64::from(ElementType::Float16.to_onnx())));
+        }
         Ok(())
     }
 
@@ -130,27 +105,10 @@ impl<'g> Conversion<'g> {
         value.is_output || value.consumers.iter().any(|user| matches!(user.slot, Slot::Capture))
     }
 
-    /// Element types that an operator carries in its attributes instead of its inputs.
-    fn retype_attributes(&mut self, node: NodeId) {
-        use trtforge_graph::construct::{int, tensor_attribute};
-        match self.graph.op_type(node) {
-            "Cast" | "EyeLike" => {
-                let name = if self.graph.op_type(node) == "Cast" { "to" } else { "dtype" };
-                self.patch.set_attribute(node, int(name, i64::from(ElementType::Float16.to_onnx())));
-            }
-            "ConstantOfShape" => {
-                let fill = self.graph.attribute(node, "value").and_then(|a| Tensor::from_proto(a.t.as_ref()?).ok()).and_then(|t| to_half(&t));
-                let fill = fill.unwrap_or_else(|| Tensor::from_vec(vec![1], vec![f16::ZERO]));
-                self.patch.set_attribute(node, tensor_attribute("value", fill.to_proto("")));
-            }
-            _ => {}
-        }
-    }
-
-    fn convert_inputs(&mut self, node: NodeId, slots: &ConvertibleSlots) -> Result<()> {
+    fn convert_inputs(&mut self, node: NodeId, slots: &FloatSlots) -> Result<()> {
         for slot in 0..self.graph.inputs(node).len() {
             let Some(value) = self.graph.inputs(node)[slot] else { continue };
-            if slots.inputs.contains(&slot) && self.is_float32(value) {
+            if slots.inputs.contains(&slot) {
                 let name = self.half_name(value, node)?;
                 self.read_from(node, slot, value, &name);
             } else {
@@ -217,20 +175,13 @@ impl<'g> Conversion<'g> {
     fn add_cast(&mut self, from: &str, to: &str, element: ElementType, like: ValueId) {
         let ty = with_element(self.graph, like, element);
         let name = format!("{to}__cast");
-        let cast = node("Cast", &name, &[from], &[to]).attr_int("to", i64::from(element.to_onnx()));
+        let cast = node("Cast", &name, [from], [to]).attr_int("to", i64::from(element.to_onnx()));
         self.patch.add_node(cast, vec![ty]);
         self.changed = true;
     }
 
     fn unknown(&self, value: ValueId, node: NodeId) -> Error {
         Error::UnknownType { value: self.graph.value(value).name.clone(), node: crate::precision::node_label(self.graph, node) }
-    }
-}
-
-fn element(graph: &Graph, value: ValueId) -> Option<ElementType> {
-    match &graph.value(value).ty {
-        Some(ValueType::Tensor(ty)) => Some(ty.element),
-        _ => None,
     }
 }
 
@@ -247,7 +198,7 @@ fn half_type(graph: &Graph, value: ValueId) -> Option<ValueType> {
 
 /// Rounds a 32-bit tensor to the nearest half-precision numbers; a value too small for half becomes a zero of its own sign.
 fn to_half(tensor: &Tensor) -> Option<Tensor> {
-    let source = tensor.floats()?;
+    let source = tensor.to_vec_f32().ok().filter(|_| tensor.element == ElementType::Float32)?;
     let mut target = vec![f16::ZERO; source.len()];
     target.convert_from_f32_slice(&source);
     Tensor::from_vec(tensor.shape.clone(), target).ok()

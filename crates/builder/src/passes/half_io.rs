@@ -42,7 +42,7 @@ fn narrow_input(graph: &Graph, input: ValueId) -> Option<Patch> {
     }
     // The casts become half to half; `cancel-casts` removes them.
     let mut patch = Patch::new(&format!("input `{}` becomes half", value.name));
-    patch.retype(&value.name, half_of(graph, input)?);
+    patch.retype(value.name.as_str(), half_of(graph, input)?);
     Some(patch)
 }
 
@@ -60,6 +60,6 @@ fn narrow_output(graph: &Graph, output: ValueId) -> Option<Patch> {
     let mut patch = Patch::new(&format!("output `{}` becomes half", value.name));
     patch.remove_node(cast);
     patch.rename_output(node, slot, &value.name);
-    patch.retype(&value.name, half_of(graph, output)?);
+    patch.retype(value.name.as_str(), half_of(graph, output)?);
     Some(patch)
 }

@@ -121,10 +121,10 @@ impl Raising<'_> {
 
     /// An integer-list attribute becomes the input at `slot`; absent stays absent.
     fn attribute_to_input(&mut self, attribute: &str, slot: usize) -> Result<bool> {
-        let Some(values) = self.graph.attribute_ints(self.node, attribute) else { return Ok(false) };
+        let Some(values) = self.graph.attribute_ints(self.node, attribute).map(<[i64]>::to_vec) else { return Ok(false) };
         let input = self.constant_ints(attribute, values);
         self.patch.remove_attribute(self.node, attribute);
-        self.patch.set_input(self.node, slot, &input);
+        self.patch.replace_input(self.node, slot, &input);
         Ok(true)
     }
 
@@ -169,7 +169,7 @@ impl Raising<'_> {
             if let Some(bound) = self.graph.attribute_float(self.node, name) {
                 let input = self.constant_scalar(name, bound);
                 self.patch.remove_attribute(self.node, name);
-                self.patch.set_input(self.node, slot, &input);
+                self.patch.replace_input(self.node, slot, &input);
             }
         }
         Ok(true)
@@ -182,7 +182,7 @@ impl Raising<'_> {
         }
         if value != 0.0 {
             let input = self.constant_scalar("value", value);
-            self.patch.set_input(self.node, 2, &input);
+            self.patch.replace_input(self.node, 2, &input);
         }
         self.patch.remove_attribute(self.node, "value");
         Ok(true)
@@ -199,7 +199,7 @@ impl Raising<'_> {
         let Some(k) = self.graph.attribute_int(self.node, "k") else { return Ok(false) };
         let input = self.constant_ints("k", vec![k]);
         self.patch.remove_attribute(self.node, "k");
-        self.patch.set_input(self.node, 1, &input);
+        self.patch.replace_input(self.node, 1, &input);
         Ok(true)
     }
 
@@ -208,7 +208,7 @@ impl Raising<'_> {
         let scales = match self.graph.inputs(self.node).get(1).copied().flatten() {
             Some(scales) => self.graph.value(scales).name.clone(),
             None => {
-                let Some(scales) = self.graph.attribute_floats(self.node, "scales") else { return self.refuse("it has no scales") };
+                let Some(scales) = self.graph.attribute(self.node, "scales").map(|attribute| attribute.floats.clone()) else { return self.refuse("it has no scales") };
                 let name = self.graph.unique_name(&format!("{}__scales", node_label(self.graph, self.node)));
                 self.patch.add_initializer(tensor(&name, [scales.len() as u64], scales));
                 name
@@ -219,7 +219,7 @@ impl Raising<'_> {
 
     fn resize(&mut self) -> Result<bool> {
         if !self.crosses(11) {
-            let removed = self.crosses(13) && self.graph.attribute_string(self.node, "coordinate_transformation_mode").as_deref() == Some("tf_half_pixel_for_nn");
+            let removed = self.crosses(13) && self.graph.attribute_string(self.node, "coordinate_transformation_mode") == Some("tf_half_pixel_for_nn");
             return if removed { self.refuse("its coordinate mode no longer exists") } else { Ok(false) };
         }
         let Some(scales) = self.graph.inputs(self.node).get(1).copied().flatten() else { return self.refuse("it has no scales") };
@@ -232,7 +232,7 @@ impl Raising<'_> {
     }
 
     fn mode(&self) -> String {
-        self.graph.attribute_string(self.node, "mode").unwrap_or_else(|| "nearest".into())
+        self.graph.attribute_string(self.node, "mode").unwrap_or("nearest").to_owned()
     }
 
     fn resize_from(&mut self, scales: &str) -> Result<bool> {
@@ -269,7 +269,7 @@ impl Raising<'_> {
         if let Some(ratio) = ratio {
             let input = self.constant_scalar("ratio", ratio);
             self.patch.remove_attribute(self.node, "ratio");
-            self.patch.set_input(self.node, 1, &input);
+            self.patch.replace_input(self.node, 1, &input);
         }
         Ok(ratio.is_some())
     }
@@ -292,7 +292,7 @@ impl Raising<'_> {
     }
 
     fn grid_sample(&mut self) -> Result<bool> {
-        let mode = match self.graph.attribute_string(self.node, "mode").as_deref() {
+        let mode = match self.graph.attribute_string(self.node, "mode") {
             None | Some("bilinear") => "linear",
             Some("bicubic") => "cubic",
             Some(_) => return Ok(false),

@@ -31,7 +31,7 @@ fn repair(graph: &Graph, node: NodeId) -> Option<Patch> {
     let mut patch = Patch::new(&format!("repair attributes of `{}`", crate::precision::node_label(graph, node)));
     let mut changed = false;
     for name in INTEGER_ATTRIBUTES {
-        if let Some(&[number]) = graph.attribute_ints(node, name).as_deref() {
+        if let Some(&[number]) = graph.attribute_ints(node, name) {
             patch.set_attribute(node, int(name, number));
             changed = true;
         }

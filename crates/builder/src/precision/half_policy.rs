@@ -4,10 +4,10 @@
 //! Nothing here changes a graph: the result is a [`PrecisionTable`].
 
 use super::table::{NodePrecision, PrecisionRow, PrecisionTable};
-use super::Ranges;
+use super::{FloatSlots, Ranges, is_float32};
 use regex::Regex;
 use std::collections::HashSet;
-use trtforge_graph::{ElementType, Graph, NodeId, Producer, ValueId, ValueType, signatures};
+use trtforge_graph::{Graph, NodeId, Producer, ValueId, ValueType};
 
 /// Largest finite half-precision number.
 pub const HALF_MAX: f32 = 65504.0;
@@ -176,10 +176,6 @@ pub(crate) fn node_label(graph: &Graph, node: NodeId) -> String {
     }
 }
 
-fn is_float32(graph: &Graph, value: ValueId) -> bool {
-    matches!(&graph.value(value).ty, Some(ValueType::Tensor(ty)) if ty.element == ElementType::Float32)
-}
-
 fn float_values(graph: &Graph, node: NodeId) -> impl Iterator<Item = ValueId> + '_ {
     let values = graph.inputs(node).iter().chain(graph.outputs(node)).copied().flatten();
     values.filter(|&value| is_float32(graph, value))
@@ -202,8 +198,11 @@ fn untouched(graph: &Graph, node: NodeId) -> Verdict {
 }
 
 fn unknown_operator(graph: &Graph, node: NodeId) -> Verdict {
-    let unknown = signatures::type_groups(graph.domain(node), graph.op_type(node), graph.inputs(node).len(), graph.outputs(node).len()).is_none();
-    (unknown && !matches!(graph.op_type(node), "Cast")).then(|| fp32("operator outside the table of half-precision kernels"))
+    match FloatSlots::of(graph, node) {
+        None => Some(fp32("operator outside the table of known type rules")),
+        Some(slots) if slots.is_empty() => Some(fp32("its type is not tied to its inputs")),
+        Some(_) => None,
+    }
 }
 
 fn control_flow(graph: &Graph, node: NodeId) -> Verdict {

@@ -1,10 +1,12 @@
 //! Which precision each node computes in, and why: decided here as a table, applied by `passes::convert_to_half`.
 
+mod float_slots;
 mod half_policy;
-pub(crate) use half_policy::node_label;
 mod ranges;
 mod table;
 
+pub(crate) use float_slots::{FloatSlots, is_cast, is_float32};
+pub(crate) use half_policy::node_label;
 pub use half_policy::{HALF_MAX, HalfPolicy, Keep, KeepParseError};
 pub use ranges::{Range, Ranges, observe_ranges};
 pub use table::{NodePrecision, PrecisionCounts, PrecisionRow, PrecisionTable};
