@@ -79,11 +79,14 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
 }
 
 fn read_npz(path: &Path, inputs: &[SampleInput]) -> Result<Vec<Array>> {
-    let mut archive = npyz::npz::NpzArchive::open(path).map_err(|source| Error::io(path, source))?;
+    let file = std::fs::File::open(path).map_err(|source| Error::io(path, source))?;
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|error| unreadable(path)(error.into()))?;
     let mut arrays = Vec::new();
     for input in inputs {
-        if let Some(file) = archive.by_name(&input.name).map_err(unreadable(path))? {
-            arrays.push(decode(&input.name, file).map_err(unreadable(path))?);
+        match archive.by_name(&format!("{}.npy", input.name)) {
+            Ok(entry) => arrays.push(npyz::NpyFile::new(entry).and_then(|npy| decode(&input.name, npy)).map_err(unreadable(path))?),
+            Err(zip::result::ZipError::FileNotFound) => {}
+            Err(error) => return Err(unreadable(path)(error.into())),
         }
     }
     Ok(arrays)
