@@ -2,7 +2,7 @@
 
 use crate::compile::{CompileOptions, Compiled, compile};
 use crate::config::AccuracyFloor;
-use crate::manifest::{FileInfo, KeptNode, MemoryInfo, Manifest, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
+use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile};
 use crate::precision::{Precision, PrecisionCounts};
 use crate::prepare::{PrepareOptions, Prepared, open_samples, prepare};
@@ -67,7 +67,8 @@ impl BuildOptions {
     }
 
     fn floor(&self) -> AccuracyFloor {
-        let default = if self.prepare.precision == Precision::Fp16 { DEFAULT_HALF_FLOOR } else { AccuracyFloor::default() };
+        let default =
+            if self.prepare.precision == Precision::Fp16 { DEFAULT_HALF_FLOOR } else { AccuracyFloor::default() };
         self.accuracy_floor.unwrap_or(default)
     }
 }
@@ -105,8 +106,19 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let verification = verified(options, &mut prepared, &**progress, cancel)?;
     let emitted = options.emit_onnx.as_deref().map(|path| emit(&prepared.model, path)).transpose();
     emitted?;
-    let compile_options = CompileOptions { workspace_bytes: options.workspace_bytes(), compute_capabilities: options.compute_capabilities.clone() };
-    let compiled = compile(&tensorrt, &prepared.model, &prepared.shapes, &compile_options, &mut prepared.timings, progress, cancel)?;
+    let compile_options = CompileOptions {
+        workspace_bytes: options.workspace_bytes(),
+        compute_capabilities: options.compute_capabilities.clone(),
+    };
+    let compiled = compile(
+        &tensorrt,
+        &prepared.model,
+        &prepared.shapes,
+        &compile_options,
+        &mut prepared.timings,
+        progress,
+        cancel,
+    )?;
     cancel.check()?;
     let memory = memory(&compiled, &prepared.model);
     check_budget(&memory, options.memory_budget)?;
@@ -129,12 +141,15 @@ fn emit(model: &Model, path: &Path) -> Result<()> {
     model.write(path).map_err(|source| Error::model(path, source))
 }
 
-/// SHA-256 over the model file and every external data file it names.
+/// SHA-256 over the model file and, where it has external data, over its tensors in order.
 fn model_digest(path: &Path) -> Result<String> {
     let model = Model::read(path).map_err(|source| Error::model(path, source))?;
-    let mut files = vec![path.to_owned()];
-    files.extend(model.external_files());
-    digest::of_files(&files)
+    let file = digest::of_file(path)?;
+    if !model.uses_external_data() {
+        return Ok(file);
+    }
+    let tensors = model.proto().graph.initializer.iter().map(|tensor| digest::of_bytes(tensor.raw_data()));
+    Ok(digest::of_bytes(std::iter::once(file).chain(tensors).collect::<String>().as_bytes()))
 }
 
 /// Digest of everything that the engine depends on.
@@ -186,7 +201,12 @@ fn unchanged(options: &BuildOptions, fingerprint: &str) -> Option<Manifest> {
 }
 
 /// Verifies the prepared model where asked, and holds it against the floor.
-fn verified(options: &BuildOptions, prepared: &mut Prepared, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Option<(Verification, String)>> {
+fn verified(
+    options: &BuildOptions,
+    prepared: &mut Prepared,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Option<(Verification, String)>> {
     if !options.verify {
         return Ok(None);
     }
@@ -194,7 +214,7 @@ fn verified(options: &BuildOptions, prepared: &mut Prepared, progress: &dyn Prog
     let start = Instant::now();
     let samples = open_samples(&options.prepare, &options.prepare.model, &prepared.reference, &prepared.shapes)?;
     let result = match verify(&OnnxRuntime::load()?, &prepared.reference, &prepared.model, &samples, progress, cancel) {
-        Err(Error::OnnxRuntime(error)) if error.is_unknown_operator() => {
+        Err(Error::OnnxRuntime(error)) if error.is_unsupported() => {
             progress.note(&format!("not verified: {error}"));
             return Ok(None);
         }
@@ -224,20 +244,38 @@ fn memory(compiled: &Compiled, model: &Model) -> MemoryInfo {
 
 fn check_budget(memory: &MemoryInfo, budget: Option<ByteSize>) -> Result<()> {
     match budget {
-        Some(budget) if memory.total_bytes > budget.bytes() => {
-            Err(Error::MemoryBudget { budget: budget.bytes(), weights: memory.weights_bytes, activation: memory.activation_bytes, io: memory.io_bytes })
-        }
+        Some(budget) if memory.total_bytes > budget.bytes() => Err(Error::MemoryBudget {
+            budget: budget.bytes(),
+            weights: memory.weights_bytes,
+            activation: memory.activation_bytes,
+            io: memory.io_bytes,
+        }),
         _ => Ok(()),
     }
 }
 
-fn manifest(options: &BuildOptions, prepared: &Prepared, verification: Option<(Verification, String)>, memory: MemoryInfo, engine: FileInfo, tensorrt: &TensorRt) -> Manifest {
-    let (accuracy, verified_on) = verification.map_or((vec![], None), |(verification, on)| (verification.outputs, Some(on)));
+fn manifest(
+    options: &BuildOptions,
+    prepared: &Prepared,
+    verification: Option<(Verification, String)>,
+    memory: MemoryInfo,
+    engine: FileInfo,
+    tensorrt: &TensorRt,
+) -> Manifest {
+    let (accuracy, verified_on) =
+        verification.map_or((vec![], None), |(verification, on)| (verification.outputs, Some(on)));
     Manifest {
         schema: SCHEMA,
         trtforge: env!("CARGO_PKG_VERSION").into(),
-        tensorrt: TensorRtInfo { flavour: tensorrt.flavour().to_string(), version: tensorrt.version().to_string() },
-        model: ModelInfo { path: options.prepare.model.clone(), sha256: String::new(), opset: prepared.reference.opset("").unwrap_or_default() },
+        tensorrt: TensorRtInfo {
+            flavour: format!("{:?}", tensorrt.flavour()).to_lowercase(),
+            version: tensorrt.version().to_string(),
+        },
+        model: ModelInfo {
+            path: options.prepare.model.clone(),
+            sha256: String::new(),
+            opset: prepared.reference.opset("").unwrap_or_default(),
+        },
         engine,
         precision: precision_info(options, prepared),
         shapes: prepared.shapes.ranges.clone(),
@@ -253,8 +291,13 @@ fn manifest(options: &BuildOptions, prepared: &Prepared, verification: Option<(V
 
 fn precision_info(options: &BuildOptions, prepared: &Prepared) -> PrecisionInfo {
     let decided = prepared.table.counts();
-    let nodes = if prepared.table.rows().is_empty() { PrecisionCounts { fp32: node_count(&prepared.model), ..decided } } else { decided };
-    let kept = prepared.table.kept().map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
+    let nodes = if prepared.table.rows().is_empty() {
+        PrecisionCounts { fp32: node_count(&prepared.model), ..decided }
+    } else {
+        decided
+    };
+    let kept =
+        prepared.table.kept().map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
     PrecisionInfo { requested: options.prepare.precision.name().into(), nodes, kept }
 }
 

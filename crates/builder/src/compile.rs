@@ -6,7 +6,10 @@ use crate::{CancelFlag, Error, Progress, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use trtforge_graph::Model;
-use trtforge_tensorrt::{Builder, BuilderConfig, Built, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine, TensorRt, Weights};
+use trtforge_tensorrt::{
+    Builder, BuilderConfig, Built, DataType, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine,
+    TensorRt, Weights,
+};
 
 /// Tensors from this size on are handed to TensorRT in place instead of through protobuf.
 const IN_PLACE_BYTES: usize = 4096;
@@ -53,10 +56,11 @@ pub fn compile(
     let io_bytes = io_bytes(&network, shapes);
     let mut config = configure(&builder, options, shapes, progress, cancel)?;
     progress.step(Stage::Compile.name());
-    let built = timings.measure(Stage::Compile, || builder.build(&mut network, &mut config)).map_err(|error| match error {
-        trtforge_tensorrt::Error::Cancelled { .. } => Error::Cancelled,
-        other => other.into(),
-    })?;
+    let built =
+        timings.measure(Stage::Compile, || builder.build(&mut network, &mut config)).map_err(|error| match error {
+            trtforge_tensorrt::Error::Cancelled { .. } => Error::Cancelled,
+            other => other.into(),
+        })?;
     let Built { engine, report } = built;
     check_workspace(report.memory, options.workspace_bytes)?;
     Ok(Compiled { engine, memory: report.memory, io_bytes })
@@ -68,7 +72,13 @@ fn parse(network: &mut Network, model: &Model) -> Result<()> {
     Ok(network.parse_onnx_with_weights(&skeleton, weights, model.path())?)
 }
 
-fn configure(builder: &Builder, options: &CompileOptions, shapes: &ResolvedShapes, progress: &Arc<dyn Progress>, cancel: &CancelFlag) -> Result<BuilderConfig> {
+fn configure(
+    builder: &Builder,
+    options: &CompileOptions,
+    shapes: &ResolvedShapes,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancelFlag,
+) -> Result<BuilderConfig> {
     let mut config = builder.config()?;
     config.set_memory_pool_limit(MemoryPool::Workspace, options.workspace_bytes)?;
     set_compute_capabilities(&mut config, &options.compute_capabilities)?;
@@ -109,9 +119,22 @@ fn set_compute_capabilities(config: &mut BuilderConfig, names: &[String]) -> Res
         let (major, minor) = name.split_once('.')?;
         ComputeCapability::of_version(major.parse().ok()?, minor.parse().ok()?)
     };
-    let known = || ComputeCapability::ALL.iter().filter_map(|capability| capability.version()).map(|(a, b)| format!("{a}.{b}")).collect::<Vec<_>>().join(", ");
-    let capabilities: Result<Vec<_>> =
-        names.iter().map(|name| parse(name).ok_or_else(|| Error::Usage(format!("compute capability `{name}` is not one TensorRT-RTX builds for ({})", known())))).collect();
+    let known = || {
+        ComputeCapability::ALL
+            .iter()
+            .filter_map(|capability| capability.version())
+            .map(|(a, b)| format!("{a}.{b}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let capabilities: Result<Vec<_>> = names
+        .iter()
+        .map(|name| {
+            parse(name).ok_or_else(|| {
+                Error::Usage(format!("compute capability `{name}` is not one TensorRT-RTX builds for ({})", known()))
+            })
+        })
+        .collect();
     let capabilities = capabilities?;
     if capabilities.is_empty() { Ok(()) } else { Ok(config.set_compute_capabilities(&capabilities)?) }
 }
@@ -120,7 +143,9 @@ fn set_compute_capabilities(config: &mut BuilderConfig, names: &[String]) -> Res
 fn set_compute_capabilities(_: &mut BuilderConfig, names: &[String]) -> Result<()> {
     match names {
         [] => Ok(()),
-        _ => Err(Error::Usage("--compute-capability is for TensorRT-RTX; TensorRT builds for the GPU of this machine".into())),
+        _ => Err(Error::Usage(
+            "--compute-capability is for TensorRT-RTX; TensorRT builds for the GPU of this machine".into(),
+        )),
     }
 }
 
@@ -132,15 +157,29 @@ fn io_bytes(network: &Network, shapes: &ResolvedShapes) -> u64 {
         .iter()
         .map(|input| {
             let largest = shapes.ranges.get(&input.name).map(|range| range.max.0.clone());
-            largest.map_or(0, |shape| input.data_type.bytes_for(shape.iter().product()))
+            largest.map_or(0, |shape| bytes_of(input.data_type, shape.iter().product()))
         })
         .sum();
     let output_bytes: u64 = network
         .outputs()
         .iter()
-        .map(|output| output.data_type.bytes_for(output.dimensions.iter().enumerate().map(|(index, &d)| if d < 0 && index == 0 { symbols } else { d.max(1) as u64 }).product()))
+        .map(|output| {
+            bytes_of(
+                output.data_type,
+                output
+                    .dimensions
+                    .iter()
+                    .enumerate()
+                    .map(|(index, &d)| if d < 0 && index == 0 { symbols } else { d.max(1) as u64 })
+                    .product(),
+            )
+        })
         .sum();
     input_bytes + output_bytes
+}
+
+fn bytes_of(ty: DataType, elements: u64) -> u64 {
+    (elements * ty.size_bits().unwrap_or(32)).div_ceil(8)
 }
 
 fn batch_at_most(shapes: &ResolvedShapes) -> u64 {

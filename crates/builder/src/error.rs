@@ -176,7 +176,12 @@ fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
     if accuracy.non_finite > 0 {
         return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
     }
-    format!("SQNR {:.1} dB, cosine {:.5}, max error {:.3e}", accuracy.sqnr_db.unwrap_or(f64::INFINITY), accuracy.cosine, accuracy.max_abs)
+    format!(
+        "SQNR {:.1} dB, cosine {:.5}, max error {:.3e}",
+        accuracy.sqnr_db.unwrap_or(f64::INFINITY),
+        accuracy.cosine,
+        accuracy.max_abs
+    )
 }
 
 impl Error {
@@ -205,13 +210,18 @@ impl Error {
             Error::OnnxRuntime(source) => source.hint(),
             Error::TensorRt(source) => source.hint(),
             Error::Image { source, .. } => source.hint(),
-            Error::Shape { inputs, .. } => Some(format!("the model's inputs are {}; give --opt-shape NAME=SHAPE for each open one", inputs.join(", "))),
+            Error::Shape { inputs, .. } => Some(format!(
+                "the model's inputs are {}; give --opt-shape NAME=SHAPE for each open one",
+                inputs.join(", ")
+            )),
             Error::PrecisionUnavailable { .. } => Some("build with --precision fp16, or fp32".into()),
-            Error::AccuracyFloor { floor, .. } => {
-                Some(format!("the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"))
-            }
+            Error::AccuracyFloor { floor, .. } => Some(format!(
+                "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
+            )),
             Error::Workspace { need, .. } => Some(format!("raise --workspace to at least {need}")),
-            Error::MemoryBudget { .. } => Some("build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into()),
+            Error::MemoryBudget { .. } => Some(
+                "build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into(),
+            ),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
             Error::Manifest { .. } => Some("build the engine again with --force".into()),
             Error::Opset { .. } => Some("export the model again with the newer opset".into()),

@@ -38,9 +38,14 @@ mod verify;
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
 pub use compare::{CompareOptions, compare};
 pub use compile::{CompileOptions, Compiled, compile};
-pub use config::{AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig};
+pub use config::{
+    AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig,
+};
 pub use error::{Error, Result};
-pub use manifest::{BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA, TensorRtInfo};
+pub use manifest::{
+    BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA,
+    TensorRtInfo,
+};
 pub use metrics::ErrorSums;
 pub use output::{OutputLock, StagedFile};
 pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCounts, PrecisionRow, PrecisionTable};

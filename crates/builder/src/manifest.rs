@@ -155,7 +155,8 @@ impl Manifest {
         struct Header {
             schema: u32,
         }
-        let header: Header = serde_json::from_slice(bytes).map_err(|error| format!("it is no engine manifest: {error}"))?;
+        let header: Header =
+            serde_json::from_slice(bytes).map_err(|error| format!("it is no engine manifest: {error}"))?;
         if header.schema == 0 || header.schema > SCHEMA {
             return Err(format!("its schema is {}, this version reads up to {SCHEMA}", header.schema));
         }
@@ -188,7 +189,13 @@ pub(crate) mod tests {
                 kept: vec![KeptNode { node: "n".into(), reason: "r".into() }],
             },
             shapes: BTreeMap::from([("x".into(), ShapeRange::fixed("1x3x8x8".parse().unwrap()))]),
-            memory: MemoryInfo { weights_bytes: 1, activation_bytes: 2, io_bytes: 3, total_bytes: 6, ..MemoryInfo::default() },
+            memory: MemoryInfo {
+                weights_bytes: 1,
+                activation_bytes: 2,
+                io_bytes: 3,
+                total_bytes: 6,
+                ..MemoryInfo::default()
+            },
             accuracy: vec![],
             verified_on: None,
             workspace_bytes: 1 << 29,

@@ -26,7 +26,12 @@ impl OutputLock {
         std::fs::create_dir_all(folder).map_err(|source| Error::write(output, source))?;
         let path = lock_path(output);
         loop {
-            let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|source| Error::write(output, source))?;
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|source| Error::write(output, source))?;
             match FileExt::try_lock(&file) {
                 Ok(()) => {}
                 Err(fs4::TryLockError::WouldBlock) => return Err(Error::Busy { path: output.to_owned() }),
@@ -132,7 +137,9 @@ mod tests {
             return;
         }
         let error = std::fs::write("/dev/full", b"x").unwrap_err();
-        assert!(matches!(Error::write(Path::new("/dev/full"), error), Error::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull));
+        assert!(
+            matches!(Error::write(Path::new("/dev/full"), error), Error::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From a model file to the model that TensorRT gets: every step before verification and compilation, in one place and one order.
 
 use crate::passes::{
-    CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms, ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
+    CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
+    ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
 };
 use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges, observe_ranges};
 use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
@@ -113,7 +114,7 @@ impl Preparation<'_> {
         if self.stops(Stage::Read) {
             return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));
         }
-        self.stage(Stage::Check, |_| trtforge_graph::check(&read).map_err(|source| Error::model(&path, source)))?;
+        self.stage(Stage::Check, |_| Graph::new(read.clone()).map(drop).map_err(|source| Error::model(&path, source)))?;
         self.dump(Stage::Check, &read)?;
         if self.stops(Stage::Check) {
             return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));
@@ -129,12 +130,12 @@ impl Preparation<'_> {
         if self.stops(Stage::Simplify) {
             return Ok(self.prepared(simplified, reference, shapes, PrecisionTable::default(), None));
         }
-        let mut graph = self.stage(Stage::Repair, |this| this.repair(&runtime, simplified))?;
-        let repaired = self.model_of(&mut graph, Stage::Repair)?;
+        let repaired = self.stage(Stage::Repair, |this| this.repair(&runtime, simplified))?;
         self.dump(Stage::Repair, &repaired)?;
         if self.options.precision == Precision::Fp32 || self.stops(Stage::Repair) {
             return Ok(self.prepared(repaired, reference, shapes, PrecisionTable::default(), None));
         }
+        let graph = typed_graph(&runtime, repaired.clone(), "decide-precision")?;
         let ranges = self.stage(Stage::ObserveRanges, |this| this.ranges(&runtime, &graph, &repaired, &shapes))?;
         let table = self.stage(Stage::DecidePrecision, |this| Ok(this.decide(&graph, ranges.as_ref())))?;
         if self.stops(Stage::ObserveRanges) || self.stops(Stage::DecidePrecision) {
@@ -170,7 +171,14 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    fn prepared(self, model: Model, reference: Model, shapes: ResolvedShapes, table: PrecisionTable, ranges: Option<Ranges>) -> Prepared {
+    fn prepared(
+        self,
+        model: Model,
+        reference: Model,
+        shapes: ResolvedShapes,
+        table: PrecisionTable,
+        ranges: Option<Ranges>,
+    ) -> Prepared {
         Prepared { model, reference, shapes, table, ranges, timings: self.timings }
     }
 
@@ -194,7 +202,7 @@ impl Preparation<'_> {
         plugins.put_back(simplified)
     }
 
-    fn repair(&mut self, runtime: &OnnxRuntime, model: Model) -> Result<Graph> {
+    fn repair(&mut self, runtime: &OnnxRuntime, model: Model) -> Result<Model> {
         let mut graph = typed_graph(runtime, model, "repair")?;
         for pass in [&RepairEfficientNms as &dyn Pass, &RemoveIdentities, &CancelCasts] {
             run_pass(pass, &mut graph, self.progress)?;
@@ -202,7 +210,7 @@ impl Preparation<'_> {
         if self.options.precision == Precision::Fp16 && graph.node_ids().any(|node| graph.op_type(node) == "Upsample") {
             self.raise_opset(&mut graph)?;
         }
-        Ok(graph)
+        graph.into_model().map_err(Error::pass("repair"))
     }
 
     /// `Upsample` has no half-precision kernel; its successor has. Where the model cannot be raised it stays as it is, with a note.
@@ -216,11 +224,13 @@ impl Preparation<'_> {
         }
     }
 
-    fn model_of(&self, graph: &mut Graph, _: Stage) -> Result<Model> {
-        graph.to_model().map_err(Error::pass("repair"))
-    }
-
-    fn ranges(&mut self, runtime: &OnnxRuntime, graph: &Graph, model: &Model, shapes: &ResolvedShapes) -> Result<Option<Ranges>> {
+    fn ranges(
+        &mut self,
+        runtime: &OnnxRuntime,
+        graph: &Graph,
+        model: &Model,
+        shapes: &ResolvedShapes,
+    ) -> Result<Option<Ranges>> {
         if !self.options.observe_ranges {
             return Ok(None);
         }
@@ -270,9 +280,15 @@ fn all_typed(graph: &Graph) -> bool {
 }
 
 /// Opens the samples of `options` for the inputs of `model`.
-pub(crate) fn open_samples(options: &PrepareOptions, path: &Path, model: &Model, shapes: &ResolvedShapes) -> Result<Samples> {
+pub(crate) fn open_samples(
+    options: &PrepareOptions,
+    path: &Path,
+    model: &Model,
+    shapes: &ResolvedShapes,
+) -> Result<Samples> {
     let graph = Graph::new(model.clone()).map_err(|source| Error::model(path, source))?;
-    let resolved = if shapes.ranges.is_empty() { resolve_shapes(model, &options.shapes, options.batch)? } else { shapes.clone() };
+    let resolved =
+        if shapes.ranges.is_empty() { resolve_shapes(model, &options.shapes, options.batch)? } else { shapes.clone() };
     let inputs = fillable_inputs(&graph, &resolved)?;
     Samples::open(&options.samples, options.sample_count, options.preprocess.as_ref(), inputs)
 }

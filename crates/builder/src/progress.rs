@@ -1,7 +1,7 @@
 //! What a build tells its caller while it runs, and how the caller stops it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Receives what happens during a build. Every method has an empty default, so `()` is a silent listener.
 pub trait Progress: Send + Sync {

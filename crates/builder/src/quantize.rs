@@ -9,7 +9,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// Those of the pipeline; nothing is written then.
-pub fn quantize(options: &PrepareOptions, output: &Path, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
+pub fn quantize(
+    options: &PrepareOptions,
+    output: &Path,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Prepared> {
     let _lock = OutputLock::acquire(output)?;
     let prepared = prepare(options, progress, cancel)?;
     cancel.check()?;

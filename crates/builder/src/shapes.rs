@@ -27,9 +27,10 @@ impl FromStr for Shape {
             return Ok(Shape(vec![]));
         }
         let dimensions: Option<Vec<u64>> = text.trim().split(['x', 'X', ',']).map(dimension).collect();
-        dimensions
-            .map(Shape)
-            .ok_or_else(|| ShapeParseError { text: text.to_owned(), expected: "a shape: whole numbers above zero joined by `x`, such as 1x3x640x640" })
+        dimensions.map(Shape).ok_or_else(|| ShapeParseError {
+            text: text.to_owned(),
+            expected: "a shape: whole numbers above zero joined by `x`, such as 1x3x640x640",
+        })
     }
 }
 
@@ -72,10 +73,9 @@ impl FromStr for NamedShape {
     type Err = ShapeParseError;
 
     fn from_str(text: &str) -> Result<Self, ShapeParseError> {
-        let (input, shape) = text
-            .rsplit_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| ShapeParseError { text: text.to_owned(), expected: "NAME=SHAPE, such as images=1x3x640x640" })?;
+        let (input, shape) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            ShapeParseError { text: text.to_owned(), expected: "NAME=SHAPE, such as images=1x3x640x640" }
+        })?;
         Ok(NamedShape { input: input.to_owned(), shape: shape.parse()? })
     }
 }

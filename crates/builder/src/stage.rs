@@ -73,7 +73,9 @@ impl fmt::Display for Stage {
 
 /// A text that names no step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no step; the steps are read, check, freeze-shapes, simplify, repair, observe-ranges, decide-precision, convert")]
+#[error(
+    "`{0}` is no step; the steps are read, check, freeze-shapes, simplify, repair, observe-ranges, decide-precision, convert"
+)]
 pub struct StageParseError(pub String);
 
 impl FromStr for Stage {

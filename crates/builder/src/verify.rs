@@ -27,7 +27,14 @@ pub struct Verification {
 ///
 /// # Errors
 /// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
-pub fn verify(runtime: &OnnxRuntime, reference: &Model, candidate: &Model, samples: &Samples, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Verification> {
+pub fn verify(
+    runtime: &OnnxRuntime,
+    reference: &Model,
+    candidate: &Model,
+    samples: &Samples,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Verification> {
     let config = SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() };
     let mut reference = runtime.session(reference, &config)?;
     let mut candidate = runtime.session(&runnable(runtime, candidate)?, &config)?;
@@ -68,7 +75,9 @@ impl Sums {
     fn add(&mut self, name: String, expected: &Tensor, candidate: &HashMap<String, Tensor>) {
         let reason = match candidate.get(&name) {
             None => "the candidate has no such output".to_owned(),
-            Some(actual) if actual.shape != expected.shape => format!("its shape depends on the data: {:?} against {:?}", actual.shape, expected.shape),
+            Some(actual) if actual.shape != expected.shape => {
+                format!("its shape depends on the data: {:?} against {:?}", actual.shape, expected.shape)
+            }
             Some(actual) => match (expected.to_vec_f32(), actual.to_vec_f32()) {
                 (Ok(expected), Ok(actual)) => {
                     if !self.by_output.contains_key(&name) {
@@ -95,9 +104,13 @@ impl Sums {
 pub fn check_floor(outputs: &[OutputAccuracy], floor: &AccuracyFloor) -> Result<()> {
     let sqnr = |output: &OutputAccuracy| output.sqnr_db.unwrap_or(f64::INFINITY);
     let fails = |output: &&OutputAccuracy| {
-        output.non_finite > 0 || floor.sqnr_db.is_some_and(|least| sqnr(output) < least) || floor.cosine.is_some_and(|least| output.cosine < least)
+        output.non_finite > 0
+            || floor.sqnr_db.is_some_and(|least| sqnr(output) < least)
+            || floor.cosine.is_some_and(|least| output.cosine < least)
     };
-    let worst = outputs.iter().filter(fails).min_by(|a, b| (b.non_finite, sqnr(a)).partial_cmp(&(a.non_finite, sqnr(b))).unwrap_or(std::cmp::Ordering::Equal));
+    let worst = outputs.iter().filter(fails).min_by(|a, b| {
+        (b.non_finite, sqnr(a)).partial_cmp(&(a.non_finite, sqnr(b))).unwrap_or(std::cmp::Ordering::Equal)
+    });
     match worst {
         Some(worst) => Err(Error::AccuracyFloor { worst: Box::new(worst.clone()), floor: describe_floor(floor) }),
         None => Ok(()),
@@ -116,7 +129,14 @@ mod tests {
     use super::*;
 
     fn output(sqnr_db: f64, cosine: f64, non_finite: u64) -> OutputAccuracy {
-        OutputAccuracy { output: format!("{sqnr_db}"), sqnr_db: Some(sqnr_db), cosine, max_abs: 0.0, reference_max_abs: 1.0, non_finite }
+        OutputAccuracy {
+            output: format!("{sqnr_db}"),
+            sqnr_db: Some(sqnr_db),
+            cosine,
+            max_abs: 0.0,
+            reference_max_abs: 1.0,
+            non_finite,
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ impl Pass for CancelCasts {
     }
 
     fn patches(&self, graph: &mut Graph) -> Result<Vec<Patch>> {
-        let casts: Vec<NodeId> = graph.node_ids().filter(|&node| graph.op_type(node) == "Cast" && graph.domain(node).is_empty()).collect();
+        let casts: Vec<NodeId> =
+            graph.node_ids().filter(|&node| graph.op_type(node) == "Cast" && graph.domain(node).is_empty()).collect();
         Ok(casts.into_iter().filter_map(|cast| cancel(graph, cast)).collect())
     }
 

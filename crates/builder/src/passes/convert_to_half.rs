@@ -46,7 +46,15 @@ struct Conversion<'g> {
 impl<'g> Conversion<'g> {
     fn new(graph: &'g mut Graph, table: &'g PrecisionTable) -> Self {
         let patch = Patch::new("convert nodes to half precision");
-        Conversion { graph, table, patch, changed: false, half_names: HashMap::new(), float_copies: HashMap::new(), half_copies: HashMap::new() }
+        Conversion {
+            graph,
+            table,
+            patch,
+            changed: false,
+            half_names: HashMap::new(),
+            float_copies: HashMap::new(),
+            half_copies: HashMap::new(),
+        }
     }
 
     fn run(&mut self) -> Result<()> {
@@ -161,7 +169,9 @@ impl<'g> Conversion<'g> {
         }
         let name = self.graph.unique_name(&format!("{}__half", self.graph.value(value).name));
         match self.graph.constant(value).as_ref().and_then(to_half) {
-            Some(tensor) => self.patch.add_initializer(tensor.to_proto(&name)),
+            Some(tensor) => {
+                self.patch.add_initializer(tensor.to_proto(&name));
+            }
             None => {
                 let source = self.graph.value(value).name.clone();
                 half_type(self.graph, value).ok_or_else(|| self.unknown(value, user))?;
@@ -181,7 +191,10 @@ impl<'g> Conversion<'g> {
     }
 
     fn unknown(&self, value: ValueId, node: NodeId) -> Error {
-        Error::UnknownType { value: self.graph.value(value).name.clone(), node: crate::precision::node_label(self.graph, node) }
+        Error::UnknownType {
+            value: self.graph.value(value).name.clone(),
+            node: crate::precision::node_label(self.graph, node),
+        }
     }
 }
 
@@ -210,7 +223,7 @@ mod tests {
 
     #[test]
     fn rounding_keeps_signs_and_infinities() {
-        let tensor = Tensor::from_vec(vec![5], vec![1e-9f32, -1e-9, f32::INFINITY, 0.1, -65504.0]);
+        let tensor = Tensor::from_vec(vec![5], vec![1e-9f32, -1e-9, f32::INFINITY, 0.1, -65504.0]).unwrap();
         let half = to_half(&tensor).unwrap();
         let values = half.as_slice::<f16>().unwrap();
         assert!(values[0].is_sign_positive() && values[1].is_sign_negative());

@@ -17,9 +17,39 @@ const FLOAT: i64 = 1;
 
 /// Operators whose output holds only numbers that their inputs held.
 const EXACT: &[&str] = &[
-    "Reshape", "Transpose", "Slice", "Concat", "Split", "Squeeze", "Unsqueeze", "Flatten", "Gather", "GatherElements", "GatherND", "MaxPool", "Relu", "Identity", "Expand", "Tile",
-    "Pad", "Where", "Max", "Min", "Clip", "Neg", "Abs", "DepthToSpace", "SpaceToDepth", "GlobalMaxPool", "ReduceMax", "ReduceMin", "TopK", "Dropout", "ConstantOfShape",
-    "ScatterElements", "ScatterND",
+    "Reshape",
+    "Transpose",
+    "Slice",
+    "Concat",
+    "Split",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "MaxPool",
+    "Relu",
+    "Identity",
+    "Expand",
+    "Tile",
+    "Pad",
+    "Where",
+    "Max",
+    "Min",
+    "Clip",
+    "Neg",
+    "Abs",
+    "DepthToSpace",
+    "SpaceToDepth",
+    "GlobalMaxPool",
+    "ReduceMax",
+    "ReduceMin",
+    "TopK",
+    "Dropout",
+    "ConstantOfShape",
+    "ScatterElements",
+    "ScatterND",
 ];
 
 /// Builds the emulation, or `None` where the model has no half-precision value at all.
@@ -61,7 +91,11 @@ fn name(graph: &Graph, value: ValueId) -> &str {
 /// The name under which the emulation holds the 32-bit form of a half value. Model inputs and outputs keep their half type, so their 32-bit form needs another name.
 fn wide_name(graph: &Graph, value: ValueId) -> String {
     let at_border = graph.value(value).is_output || graph.graph_inputs().contains(&value);
-    if is_half(graph, value) && at_border { format!("{}__wide", name(graph, value)) } else { name(graph, value).to_owned() }
+    if is_half(graph, value) && at_border {
+        format!("{}__wide", name(graph, value))
+    } else {
+        name(graph, value).to_owned()
+    }
 }
 
 fn entry_casts(graph: &Graph) -> Vec<NodeProto> {
@@ -90,7 +124,10 @@ fn emulate_node(graph: &Graph, id: NodeId, nodes: &mut Vec<NodeProto>) -> Result
     for (slot, value) in graph.outputs(id).iter().enumerate() {
         let Some(value) = *value else { continue };
         if graph.value(value).ty.is_none() && graph.inputs(id).iter().flatten().any(|&input| is_half(graph, input)) {
-            return Err(Error::UnknownType { value: name(graph, value).to_owned(), node: crate::precision::node_label(graph, id) });
+            return Err(Error::UnknownType {
+                value: name(graph, value).to_owned(),
+                node: crate::precision::node_label(graph, id),
+            });
         }
         let wide = wide_name(graph, value);
         if is_half(graph, value) && !EXACT.contains(&graph.op_type(id)) {
@@ -108,7 +145,10 @@ fn emulate_node(graph: &Graph, id: NodeId, nodes: &mut Vec<NodeProto>) -> Result
 
 /// Half-precision types and constants that a node carries in its attributes.
 fn widen_attributes(node: &mut NodeProto) {
-    let typed = matches!(node.op_type.as_deref(), Some("Cast" | "EyeLike" | "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike"));
+    let typed = matches!(
+        node.op_type.as_deref(),
+        Some("Cast" | "EyeLike" | "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike")
+    );
     for attribute in &mut node.attribute {
         let attribute_name = attribute.name.clone().unwrap_or_default();
         if typed && matches!(attribute_name.as_str(), "to" | "dtype") && attribute.i == Some(HALF) {

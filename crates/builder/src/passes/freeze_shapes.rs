@@ -39,17 +39,23 @@ struct Input {
 pub fn resolve_shapes(model: &Model, request: &ShapeRequest, batch: Option<u64>) -> Result<ResolvedShapes> {
     let inputs = tensor_inputs(model);
     let described: Vec<String> = inputs.iter().map(|input| format!("{} {}", input.name, input.ty)).collect();
-    let error = |input: &str, reason: String| Error::Shape { input: input.to_owned(), reason, inputs: described.clone() };
+    let error =
+        |input: &str, reason: String| Error::Shape { input: input.to_owned(), reason, inputs: described.clone() };
     let requested = request.ranges();
     for (name, range) in &requested {
-        let input = inputs.iter().find(|input| input.name == *name).ok_or_else(|| error(name, "the model has no such input".into()))?;
+        let input = inputs
+            .iter()
+            .find(|input| input.name == *name)
+            .ok_or_else(|| error(name, "the model has no such input".into()))?;
         check_request(input, range).map_err(|reason| error(name, reason))?;
     }
     let mut resolved = ResolvedShapes::default();
     for input in &inputs {
         let range = match requested.get(&input.name) {
             Some(range) => range.clone(),
-            None => ShapeRange::fixed(own_shape(input, batch, &mut resolved.notes).map_err(|reason| error(&input.name, reason))?),
+            None => ShapeRange::fixed(
+                own_shape(input, batch, &mut resolved.notes).map_err(|reason| error(&input.name, reason))?,
+            ),
         };
         resolved.ranges.insert(input.name.clone(), range);
     }
@@ -73,11 +79,20 @@ fn tensor_inputs(model: &Model) -> Vec<Input> {
 
 fn check_request(input: &Input, range: &ShapeRange) -> std::result::Result<(), String> {
     if let Some(dimension) = range.contradiction() {
-        return Err(format!("min {} <= opt {} <= max {} does not hold in dimension {dimension}", range.min, range.opt, range.max));
+        return Err(format!(
+            "min {} <= opt {} <= max {} does not hold in dimension {dimension}",
+            range.min, range.opt, range.max
+        ));
     }
     let Some(shape) = &input.ty.shape else { return Ok(()) };
     if shape.len() != range.opt.0.len() {
-        return Err(format!("{} has {} dimensions, the model's {} has {}", range.opt, range.opt.0.len(), input.ty, shape.len()));
+        return Err(format!(
+            "{} has {} dimensions, the model's {} has {}",
+            range.opt,
+            range.opt.0.len(),
+            input.ty,
+            shape.len()
+        ));
     }
     for (index, dimension) in shape.iter().enumerate() {
         let asked = (range.min.0[index], range.max.0[index]);
@@ -112,10 +127,12 @@ fn own_shape(input: &Input, batch: Option<u64>, notes: &mut Vec<String>) -> std:
 fn check_batch(batch: u64, resolved: &ResolvedShapes) -> Result<()> {
     let other = resolved.ranges.iter().find(|(_, range)| range.opt.0.first().is_some_and(|&first| first != batch));
     match other {
-        Some((name, range)) if resolved.ranges.values().all(|range| range.opt.0.first() != Some(&batch)) => Err(Error::Usage(format!(
-            "--batch {batch} does not fit: the first dimension of input `{name}` is fixed at {} in the model; export it with a dynamic batch",
-            range.opt.0[0]
-        ))),
+        Some((name, range)) if resolved.ranges.values().all(|range| range.opt.0.first() != Some(&batch)) => {
+            Err(Error::Usage(format!(
+                "--batch {batch} does not fit: the first dimension of input `{name}` is fixed at {} in the model; export it with a dynamic batch",
+                range.opt.0[0]
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -138,7 +155,11 @@ fn fixed_symbols(graph: &GraphProto, shapes: &ResolvedShapes) -> HashMap<String,
     let mut symbols = HashMap::new();
     for input in &graph.input {
         let Some(range) = shapes.ranges.get(input.name()) else { continue };
-        let Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) = input.type_.as_ref().and_then(ValueType::from_proto) else { continue };
+        let Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) =
+            input.type_.as_ref().and_then(ValueType::from_proto)
+        else {
+            continue;
+        };
         for (index, dimension) in shape.iter().enumerate() {
             if let Dimension::Symbol(symbol) = dimension
                 && range.min.0[index] == range.max.0[index]
@@ -222,10 +243,12 @@ mod tests {
 
     #[test]
     fn an_open_batch_becomes_one_with_a_note() {
-        let resolved = resolve_shapes(&model(vec![symbol("N"), Dimension::Fixed(3)]), &ShapeRequest::default(), None).unwrap();
+        let resolved =
+            resolve_shapes(&model(vec![symbol("N"), Dimension::Fixed(3)]), &ShapeRequest::default(), None).unwrap();
         assert_eq!(resolved.ranges["x"].opt.0, [1, 3]);
         assert_eq!(resolved.notes.len(), 1);
-        let resolved = resolve_shapes(&model(vec![symbol("N"), Dimension::Fixed(3)]), &ShapeRequest::default(), Some(4)).unwrap();
+        let resolved =
+            resolve_shapes(&model(vec![symbol("N"), Dimension::Fixed(3)]), &ShapeRequest::default(), Some(4)).unwrap();
         assert_eq!((resolved.ranges["x"].opt.0.as_slice(), resolved.notes.len()), ([4, 3].as_slice(), 0));
     }
 
@@ -236,7 +259,10 @@ mod tests {
         assert!(reason(&model, &request(None, Some("z=1x3x8"), None), None).contains("no such input"));
         assert!(reason(&model, &request(None, Some("x=1x3"), None), None).contains("has 2 dimensions"));
         assert!(reason(&model, &request(None, Some("x=1x4x8"), None), None).contains("fixed at 3"));
-        assert!(reason(&model, &request(Some("x=2x3x8"), Some("x=1x3x8"), None), None).contains("does not hold in dimension 0"));
+        assert!(
+            reason(&model, &request(Some("x=2x3x8"), Some("x=1x3x8"), None), None)
+                .contains("does not hold in dimension 0")
+        );
     }
 
     #[test]
@@ -249,12 +275,15 @@ mod tests {
     #[test]
     fn symbols_follow_the_input() {
         let mut model = model(vec![symbol("N"), Dimension::Fixed(3), symbol("W")]);
-        let resolved = resolve_shapes(&model, &request(Some("x=1x3x8"), Some("x=2x3x8"), Some("x=4x3x8")), None).unwrap();
+        let resolved =
+            resolve_shapes(&model, &request(Some("x=1x3x8"), Some("x=2x3x8"), Some("x=4x3x8")), None).unwrap();
         assert!(resolved.is_dynamic());
         freeze_shapes(&mut model, &resolved);
         let graph = &model.proto().graph;
         for value in graph.input.iter().chain(&graph.output) {
-            let Some(ValueType::Tensor(ty)) = value.type_.as_ref().and_then(ValueType::from_proto) else { panic!("no tensor") };
+            let Some(ValueType::Tensor(ty)) = value.type_.as_ref().and_then(ValueType::from_proto) else {
+                panic!("no tensor")
+            };
             assert_eq!(ty.shape, Some(vec![symbol("N"), Dimension::Fixed(3), Dimension::Fixed(8)]));
         }
     }

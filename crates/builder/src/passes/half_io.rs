@@ -50,7 +50,10 @@ fn narrow_output(graph: &Graph, output: ValueId) -> Option<Patch> {
     let value = graph.value(output);
     let Producer::Node { node: cast, .. } = value.producer else { return None };
     let source = graph.inputs(cast).first().copied().flatten()?;
-    if graph.op_type(cast) != "Cast" || !is(graph, output, ElementType::Float32) || !is(graph, source, ElementType::Float16) {
+    if graph.op_type(cast) != "Cast"
+        || !is(graph, output, ElementType::Float32)
+        || !is(graph, source, ElementType::Float16)
+    {
         return None;
     }
     let Producer::Node { node, slot } = graph.value(source).producer else { return None };

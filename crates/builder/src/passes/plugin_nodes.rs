@@ -10,7 +10,15 @@ use trtforge_graph::Model;
 use trtforge_graph::proto::{NodeProto, ValueInfoProto};
 
 /// Domains whose operators ONNX Runtime brings itself, besides the model's own functions.
-const KNOWN_DOMAINS: [&str; 7] = ["", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.nchwc"];
+const KNOWN_DOMAINS: [&str; 7] = [
+    "",
+    "ai.onnx",
+    "ai.onnx.ml",
+    "ai.onnx.training",
+    "ai.onnx.preview.training",
+    "com.microsoft",
+    "com.microsoft.nchwc",
+];
 
 /// The nodes taken out of a model, with the outputs it had.
 #[derive(Debug, Default)]
@@ -27,7 +35,8 @@ impl PluginNodes {
     /// [`Error::UnknownType`] where a value that a plugin writes is read by another node and has no recorded type.
     pub fn set_aside(model: &Model) -> Result<(Option<Model>, PluginNodes)> {
         let functions: HashSet<&str> = model.proto().functions.iter().map(|function| function.domain()).collect();
-        let is_plugin = |node: &NodeProto| !KNOWN_DOMAINS.contains(&node.domain()) && !functions.contains(node.domain());
+        let is_plugin =
+            |node: &NodeProto| !KNOWN_DOMAINS.contains(&node.domain()) && !functions.contains(node.domain());
         if !model.proto().graph.node.iter().any(is_plugin) {
             return Ok((None, PluginNodes::default()));
         }
@@ -45,10 +54,20 @@ impl PluginNodes {
     }
 
     /// Values written by plugins and read by other nodes become inputs.
-    fn open_inputs(&self, graph: &mut trtforge_graph::proto::GraphProto, written: &HashSet<String>, types: &HashMap<String, ValueInfoProto>) -> Result<()> {
+    fn open_inputs(
+        &self,
+        graph: &mut trtforge_graph::proto::GraphProto,
+        written: &HashSet<String>,
+        types: &HashMap<String, ValueInfoProto>,
+    ) -> Result<()> {
         let mut read: Vec<(String, String)> = Vec::new();
         for node in &graph.node {
-            read.extend(node.input.iter().filter(|name| written.contains(*name)).map(|name| (name.clone(), node.name().to_owned())));
+            read.extend(
+                node.input
+                    .iter()
+                    .filter(|name| written.contains(*name))
+                    .map(|name| (name.clone(), node.name().to_owned())),
+            );
         }
         read.sort();
         read.dedup_by(|a, b| a.0 == b.0);
@@ -61,7 +80,8 @@ impl PluginNodes {
 
     /// Values read by plugins become outputs, so that nothing removes or renames them.
     fn open_outputs(&self, graph: &mut trtforge_graph::proto::GraphProto, written: &HashSet<String>) {
-        let produced: HashSet<&str> = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str)).collect();
+        let produced: HashSet<&str> =
+            graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str)).collect();
         let mut kept: HashSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
         let mut opened = Vec::new();
         for name in self.nodes.iter().flat_map(|node| &node.input) {
@@ -84,8 +104,13 @@ impl PluginNodes {
         }
         let graph = model.proto_mut().graph.mut_or_insert_default();
         let known: HashSet<String> = graph.value_info.iter().map(|info| info.name().to_owned()).collect();
-        let opened: Vec<ValueInfoProto> =
-            graph.output.iter().chain(&graph.input).filter(|info| info.type_.is_some() && !known.contains(info.name())).cloned().collect();
+        let opened: Vec<ValueInfoProto> = graph
+            .output
+            .iter()
+            .chain(&graph.input)
+            .filter(|info| info.type_.is_some() && !known.contains(info.name()))
+            .cloned()
+            .collect();
         let original: HashSet<&str> = self.outputs.iter().chain(&self.inputs).map(|info| info.name()).collect();
         graph.value_info.extend(opened.into_iter().filter(|info| !original.contains(info.name())));
         graph.node.extend(self.nodes);
@@ -97,5 +122,11 @@ impl PluginNodes {
 
 fn recorded_types(model: &Model) -> HashMap<String, ValueInfoProto> {
     let graph = &model.proto().graph;
-    graph.value_info.iter().chain(&graph.output).filter(|info| info.type_.is_some()).map(|info| (info.name().to_owned(), info.clone())).collect()
+    graph
+        .value_info
+        .iter()
+        .chain(&graph.output)
+        .filter(|info| info.type_.is_some())
+        .map(|info| (info.name().to_owned(), info.clone()))
+        .collect()
 }

@@ -26,13 +26,111 @@ impl RaiseOpset {
 
 /// Operators that mean the same in every opset from [`RaiseOpset::OLDEST`] to [`RaiseOpset::NEWEST`], as far as a valid older node can say.
 const UNCHANGED: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "BitShift", "Cast", "Ceil", "Celu", "Concat", "Constant", "ConstantOfShape",
-    "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "Gather",
-    "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
-    "IsInf", "IsNaN", "LRN", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "LpNormalization", "MatMul", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish",
-    "Mod", "Mul", "Neg", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or", "PRelu", "Pow", "QuantizeLinear", "Range", "Reciprocal", "Relu", "Reshape", "Round", "ScatterElements",
-    "ScatterND", "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Softplus", "Softsign", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Tile", "Transpose",
-    "Trilu", "Where", "Xor",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "AveragePool",
+    "BitShift",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Conv",
+    "ConvTranspose",
+    "Cos",
+    "Cosh",
+    "CumSum",
+    "DepthToSpace",
+    "DequantizeLinear",
+    "Div",
+    "Einsum",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalLpPool",
+    "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "InstanceNormalization",
+    "IsInf",
+    "IsNaN",
+    "LRN",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LpNormalization",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Mean",
+    "MeanVarianceNormalization",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "NonMaxSuppression",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "PRelu",
+    "Pow",
+    "QuantizeLinear",
+    "Range",
+    "Reciprocal",
+    "Relu",
+    "Reshape",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Selu",
+    "Shape",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Size",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
+    "Sqrt",
+    "Sub",
+    "Sum",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Tile",
+    "Transpose",
+    "Trilu",
+    "Where",
+    "Xor",
 ];
 
 impl Pass for RaiseOpset {
@@ -76,11 +174,14 @@ impl Raising<'_> {
         }
         match op.as_str() {
             "Squeeze" | "Unsqueeze" | "ReduceSum" if self.crosses(13) => self.attribute_to_input("axes", 1),
-            "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" if self.crosses(18) => {
+            "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+            | "ReduceLogSumExp" | "ReduceSumSquare"
+                if self.crosses(18) =>
+            {
                 self.attribute_to_input("axes", 1)
             }
-            "Squeeze" | "Unsqueeze" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp"
-            | "ReduceSumSquare" => Ok(false),
+            "Squeeze" | "Unsqueeze" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd"
+            | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => Ok(false),
             "Split" => self.split(),
             "Softmax" | "LogSoftmax" | "Hardmax" => self.softmax(),
             "Clip" if self.crosses(11) => self.clip(),
@@ -121,7 +222,9 @@ impl Raising<'_> {
 
     /// An integer-list attribute becomes the input at `slot`; absent stays absent.
     fn attribute_to_input(&mut self, attribute: &str, slot: usize) -> Result<bool> {
-        let Some(values) = self.graph.attribute_ints(self.node, attribute).map(<[i64]>::to_vec) else { return Ok(false) };
+        let Some(values) = self.graph.attribute_ints(self.node, attribute).map(<[i64]>::to_vec) else {
+            return Ok(false);
+        };
         let input = self.constant_ints(attribute, values);
         self.patch.remove_attribute(self.node, attribute);
         self.patch.replace_input(self.node, slot, &input);
@@ -159,7 +262,9 @@ impl Raising<'_> {
     fn input_shape(&self) -> Option<Vec<Option<u64>>> {
         let input = self.graph.inputs(self.node).first().copied().flatten()?;
         match &self.graph.value(input).ty {
-            Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => Some(shape.iter().map(|dimension| dimension.fixed()).collect()),
+            Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => {
+                Some(shape.iter().map(|dimension| dimension.fixed()).collect())
+            }
             _ => None,
         }
     }
@@ -208,7 +313,10 @@ impl Raising<'_> {
         let scales = match self.graph.inputs(self.node).get(1).copied().flatten() {
             Some(scales) => self.graph.value(scales).name.clone(),
             None => {
-                let Some(scales) = self.graph.attribute(self.node, "scales").map(|attribute| attribute.floats.clone()) else { return self.refuse("it has no scales") };
+                let Some(scales) = self.graph.attribute(self.node, "scales").map(|attribute| attribute.floats.clone())
+                else {
+                    return self.refuse("it has no scales");
+                };
                 let name = self.graph.unique_name(&format!("{}__scales", node_label(self.graph, self.node)));
                 self.patch.add_initializer(tensor(&name, [scales.len() as u64], scales));
                 name
@@ -219,11 +327,18 @@ impl Raising<'_> {
 
     fn resize(&mut self) -> Result<bool> {
         if !self.crosses(11) {
-            let removed = self.crosses(13) && self.graph.attribute_string(self.node, "coordinate_transformation_mode") == Some("tf_half_pixel_for_nn");
+            let removed = self.crosses(13)
+                && self.graph.attribute_string(self.node, "coordinate_transformation_mode")
+                    == Some("tf_half_pixel_for_nn");
             return if removed { self.refuse("its coordinate mode no longer exists") } else { Ok(false) };
         }
-        let Some(scales) = self.graph.inputs(self.node).get(1).copied().flatten() else { return self.refuse("it has no scales") };
-        let shrinks = self.graph.constant(scales).is_none_or(|tensor| tensor.to_vec_f32().is_ok_and(|scales| scales.iter().any(|&scale| scale < 1.0)));
+        let Some(scales) = self.graph.inputs(self.node).get(1).copied().flatten() else {
+            return self.refuse("it has no scales");
+        };
+        let shrinks = self
+            .graph
+            .constant(scales)
+            .is_none_or(|tensor| tensor.to_vec_f32().is_ok_and(|scales| scales.iter().any(|&scale| scale < 1.0)));
         if shrinks && self.mode() == "nearest" {
             return self.refuse("rounding of a shrinking nearest-neighbour resize was not defined");
         }
@@ -236,20 +351,28 @@ impl Raising<'_> {
     }
 
     fn resize_from(&mut self, scales: &str) -> Result<bool> {
-        let Some(input) = self.graph.inputs(self.node).first().copied().flatten() else { return self.refuse("it has no input") };
+        let Some(input) = self.graph.inputs(self.node).first().copied().flatten() else {
+            return self.refuse("it has no input");
+        };
         let mode = if self.mode() == "nearest" { "nearest" } else { "linear" };
         let input = self.graph.value(input).name.clone();
         let proto = self.graph.node(self.node).clone();
-        let resize = node("Resize", proto.name(), [input.as_str(), "", scales], proto.output.iter().map(String::as_str))
-            .attr_string("mode", mode)
-            .attr_string("coordinate_transformation_mode", "asymmetric")
-            .attr_string("nearest_mode", "floor");
+        let resize =
+            node("Resize", proto.name(), [input.as_str(), "", scales], proto.output.iter().map(String::as_str))
+                .attr_string("mode", mode)
+                .attr_string("coordinate_transformation_mode", "asymmetric")
+                .attr_string("nearest_mode", "floor");
         self.replace_with(resize);
         Ok(true)
     }
 
     fn replace_with(&mut self, replacement: trtforge_graph::proto::NodeProto) {
-        let types = self.graph.outputs(self.node).iter().map(|value| value.and_then(|value| self.graph.value(value).ty.clone())).collect();
+        let types = self
+            .graph
+            .outputs(self.node)
+            .iter()
+            .map(|value| value.and_then(|value| self.graph.value(value).ty.clone()))
+            .collect();
         self.patch.remove_node(self.node);
         self.patch.add_node(replacement, types);
     }

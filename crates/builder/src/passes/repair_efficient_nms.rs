@@ -36,7 +36,10 @@ fn repair(graph: &Graph, node: NodeId) -> Option<Patch> {
             changed = true;
         }
     }
-    let coding = graph.attribute_ints(node, "box_coding").and_then(|list| list.first().copied()).or_else(|| graph.attribute_int(node, "box_coding"));
+    let coding = graph
+        .attribute_ints(node, "box_coding")
+        .and_then(|list| list.first().copied())
+        .or_else(|| graph.attribute_int(node, "box_coding"));
     if coding == Some(CENTRE_SIZE) && boxes_are_corners(graph, node) {
         patch.set_attribute(node, int("box_coding", CORNERS));
         changed = true;

@@ -18,8 +18,13 @@ impl FloatSlots {
             return Some(FloatSlots { inputs: vec![], outputs: vec![0] }.filtered(graph, node));
         }
         let signature = signature(graph.domain(node), graph.op_type(node), graph.opset("")?)?;
-        let grouped = |side: fn(usize) -> Side, count: usize| (0..count).filter(|&slot| signature.group(side(slot)).is_some()).collect();
-        let slots = FloatSlots { inputs: grouped(Side::Input, graph.inputs(node).len()), outputs: grouped(Side::Output, graph.outputs(node).len()) };
+        let grouped = |side: fn(usize) -> Side, count: usize| {
+            (0..count).filter(|&slot| signature.group(side(slot)).is_some()).collect()
+        };
+        let slots = FloatSlots {
+            inputs: grouped(Side::Input, graph.inputs(node).len()),
+            outputs: grouped(Side::Output, graph.outputs(node).len()),
+        };
         Some(slots.filtered(graph, node))
     }
 

@@ -20,16 +20,57 @@ const LONGEST_HALF_SOFTMAX: u64 = 8192;
 
 /// Operators that have no half-precision kernel in TensorRT, or whose inputs are only defined for 32 bits.
 const WITHOUT_HALF_KERNEL: &[&str] = &[
-    "NonMaxSuppression", "Upsample", "Range", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "STFT", "DFT", "MelWeightMatrix", "HannWindow", "HammingWindow", "BlackmanWindow",
-    "Det", "NonZero", "Unique", "ImageDecoder", "AffineGrid",
+    "NonMaxSuppression",
+    "Upsample",
+    "Range",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "STFT",
+    "DFT",
+    "MelWeightMatrix",
+    "HannWindow",
+    "HammingWindow",
+    "BlackmanWindow",
+    "Det",
+    "NonZero",
+    "Unique",
+    "ImageDecoder",
+    "AffineGrid",
 ];
 
 /// Operators that add up squares or many terms, or address pixels: half precision loses what they are for.
 const NEEDS_FLOAT: &[&str] = &[
-    "LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization", "LpNormalization", "LRN",
-    "SkipLayerNormalization", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum", "GridSample", "DeformConv",
-    "LSTM", "GRU", "RNN", "RoiAlign", "MaxRoiPool", "LpPool", "GlobalLpPool",
+    "LayerNormalization",
+    "RMSNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "MeanVarianceNormalization",
+    "LpNormalization",
+    "LRN",
+    "SkipLayerNormalization",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceSumSquare",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceProd",
+    "CumSum",
+    "GridSample",
+    "DeformConv",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "RoiAlign",
+    "MaxRoiPool",
+    "LpPool",
+    "GlobalLpPool",
 ];
 
 /// A `--keep PRECISION:REGEX`: nodes whose name matches stay in that precision.
@@ -123,7 +164,11 @@ impl HalfPolicy<'_> {
     }
 
     fn default_reason(&self) -> &'static str {
-        if self.ranges.is_some() { "observed values fit half precision" } else { "operator has a half-precision kernel" }
+        if self.ranges.is_some() {
+            "observed values fit half precision"
+        } else {
+            "operator has a half-precision kernel"
+        }
     }
 
     fn kept_by_user(&self, graph: &Graph, node: NodeId) -> Verdict {
@@ -194,7 +239,8 @@ fn element_count(graph: &Graph, value: ValueId) -> Option<u64> {
 
 fn untouched(graph: &Graph, node: NodeId) -> Verdict {
     let no_floats = float_values(graph, node).next().is_none();
-    (no_floats || matches!(graph.op_type(node), "Shape" | "Size")).then(|| (NodePrecision::Untouched, "no 32-bit floating-point data".into()))
+    (no_floats || matches!(graph.op_type(node), "Shape" | "Size"))
+        .then(|| (NodePrecision::Untouched, "no 32-bit floating-point data".into()))
 }
 
 fn unknown_operator(graph: &Graph, node: NodeId) -> Verdict {
@@ -206,7 +252,8 @@ fn unknown_operator(graph: &Graph, node: NodeId) -> Verdict {
 }
 
 fn control_flow(graph: &Graph, node: NodeId) -> Verdict {
-    let has_subgraph = graph.node(node).attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty());
+    let has_subgraph =
+        graph.node(node).attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty());
     has_subgraph.then(|| fp32("control flow: its bodies stay as they are"))
 }
 
@@ -259,7 +306,8 @@ fn finite_amax(data: &[f32]) -> f32 {
 
 fn feeds_integers(graph: &Graph, value: ValueId) -> bool {
     graph.value(value).consumers.iter().any(|user| {
-        graph.op_type(user.node) == "Cast" && graph.outputs(user.node).iter().flatten().any(|&output| !is_float(graph, output))
+        graph.op_type(user.node) == "Cast"
+            && graph.outputs(user.node).iter().flatten().any(|&output| !is_float(graph, output))
     })
 }
 
@@ -311,13 +359,20 @@ fn is_square(graph: &Graph, node: NodeId) -> bool {
     let inputs = graph.inputs(node);
     match graph.op_type(node) {
         "Mul" => inputs.len() == 2 && inputs[0] == inputs[1],
-        "Pow" => inputs.get(1).copied().flatten().and_then(|exponent| graph.constant(exponent)).is_some_and(|e| e.to_vec_f32().is_ok_and(|e| e == [2.0])),
+        "Pow" => inputs
+            .get(1)
+            .copied()
+            .flatten()
+            .and_then(|exponent| graph.constant(exponent))
+            .is_some_and(|e| e.to_vec_f32().is_ok_and(|e| e == [2.0])),
         _ => false,
     }
 }
 
 fn extend_up(graph: &Graph, square: NodeId, chain: &mut HashSet<NodeId>) {
-    let Some(difference) = producer_of_input(graph, square, 0).filter(|&node| graph.op_type(node) == "Sub") else { return };
+    let Some(difference) = producer_of_input(graph, square, 0).filter(|&node| graph.op_type(node) == "Sub") else {
+        return;
+    };
     chain.insert(difference);
     if let Some(mean) = producer_of_input(graph, difference, 1).filter(|&node| graph.op_type(node) == "ReduceMean") {
         chain.insert(mean);
@@ -346,13 +401,22 @@ fn join_stranded_nodes(graph: &Graph, table: &mut PrecisionTable) {
             continue;
         }
         let kept = |other: NodeId| table.precision(other) == NodePrecision::Fp32;
-        let sources: Vec<NodeId> = (0..graph.inputs(node).len()).filter_map(|slot| producer_of_input(graph, node, slot)).collect();
-        let mut users = graph.outputs(node).iter().copied().flatten().flat_map(|value| graph.value(value).consumers.iter());
+        let sources: Vec<NodeId> =
+            (0..graph.inputs(node).len()).filter_map(|slot| producer_of_input(graph, node, slot)).collect();
+        let mut users =
+            graph.outputs(node).iter().copied().flatten().flat_map(|value| graph.value(value).consumers.iter());
         let has_users = graph.outputs(node).iter().flatten().any(|&value| !graph.value(value).consumers.is_empty());
-        if !sources.is_empty() && sources.iter().all(|&source| kept(source)) && has_users && users.all(|user| kept(user.node)) {
+        if !sources.is_empty()
+            && sources.iter().all(|&source| kept(source))
+            && has_users
+            && users.all(|user| kept(user.node))
+        {
             let operator = graph.op_type(node).to_owned();
             let reason = "between nodes that stay in 32 bits".to_owned();
-            table.set(node, PrecisionRow { node: node_label(graph, node), operator, precision: NodePrecision::Fp32, reason });
+            table.set(
+                node,
+                PrecisionRow { node: node_label(graph, node), operator, precision: NodePrecision::Fp32, reason },
+            );
         }
     }
 }

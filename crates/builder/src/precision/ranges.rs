@@ -71,14 +71,22 @@ impl Ranges {
 ///
 /// # Errors
 /// Those of ONNX Runtime and of reading the samples; [`crate::Error::Cancelled`].
-pub fn observe_ranges(runtime: &OnnxRuntime, graph: &Graph, model: &Model, samples: &Samples, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Ranges> {
+pub fn observe_ranges(
+    runtime: &OnnxRuntime,
+    graph: &Graph,
+    model: &Model,
+    samples: &Samples,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Ranges> {
     let watched = watched_values(graph);
     let mut ranges = Ranges::default();
     if watched.is_empty() {
         return Ok(ranges);
     }
     let (observed, outputs) = with_reductions(graph, model, &watched);
-    let mut session = runtime.session(&observed, &SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() })?;
+    let mut session =
+        runtime.session(&observed, &SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() })?;
     let wanted: Vec<&str> = outputs.iter().flat_map(|(_, min, max)| [min.as_str(), max.as_str()]).collect();
     for index in 0..samples.len() {
         cancel.check()?;
@@ -86,7 +94,8 @@ pub fn observe_ranges(runtime: &OnnxRuntime, graph: &Graph, model: &Model, sampl
         let borrowed: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let results: HashMap<String, _> = session.run(&borrowed, Some(&wanted))?.into_iter().collect();
         for (value, min, max) in &outputs {
-            let scalar = |name: &String| results.get(name).and_then(|tensor| tensor.to_vec_f32().ok()?.first().copied());
+            let scalar =
+                |name: &String| results.get(name).and_then(|tensor| tensor.to_vec_f32().ok()?.first().copied());
             if let (Some(min), Some(max)) = (scalar(min), scalar(max)) {
                 ranges.add(value, Range { min, max });
             }
@@ -101,7 +110,9 @@ fn watched_values(graph: &Graph) -> Vec<ValueId> {
     let inputs_fixed = graph.graph_inputs().iter().all(|&input| !is_open(graph, input));
     let mut values: Vec<ValueId> = graph.graph_inputs().to_vec();
     values.extend(graph.node_ids().flat_map(|node| graph.outputs(node).iter().copied().flatten().collect::<Vec<_>>()));
-    values.retain(|&value| is_float32(graph, value) && graph.constant(value).is_none() && !(inputs_fixed && is_open(graph, value)));
+    values.retain(|&value| {
+        is_float32(graph, value) && graph.constant(value).is_none() && !(inputs_fixed && is_open(graph, value))
+    });
     values
 }
 
@@ -111,7 +122,9 @@ fn is_float32(graph: &Graph, value: ValueId) -> bool {
 
 fn is_open(graph: &Graph, value: ValueId) -> bool {
     match &graph.value(value).ty {
-        Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => shape.iter().any(|d| !matches!(d, Dimension::Fixed(n) if *n > 0)),
+        Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => {
+            shape.iter().any(|d| !matches!(d, Dimension::Fixed(n) if *n > 0))
+        }
         _ => true,
     }
 }
@@ -126,7 +139,7 @@ fn with_reductions(graph: &Graph, model: &Model, watched: &[ValueId]) -> (Model,
         let name = graph.value(value).name.clone();
         let (min, max) = (format!("__trtforge_min_{index}"), format!("__trtforge_max_{index}"));
         for (op, output) in [("ReduceMin", &min), ("ReduceMax", &max)] {
-            target.node.push(node(op, output, &[&name], &[output]).attr_int("keepdims", 0));
+            target.node.push(node(op, output, [name.as_str()], [output.as_str()]).attr_int("keepdims", 0));
             target.output.push(value_info(output, &ValueType::Tensor(scalar.clone())));
         }
         outputs.push((name, min, max));

@@ -25,7 +25,11 @@ pub(super) fn is_array_file(path: &Path) -> bool {
 
 impl Arrays {
     pub(super) fn open(path: &Path, inputs: &[SampleInput]) -> Result<Arrays> {
-        let arrays = if path.extension().is_some_and(|extension| extension == "npz") { read_npz(path, inputs)? } else { vec![read_single(path, inputs)?] };
+        let arrays = if path.extension().is_some_and(|extension| extension == "npz") {
+            read_npz(path, inputs)?
+        } else {
+            vec![read_single(path, inputs)?]
+        };
         let mut count = usize::MAX;
         for input in inputs {
             let array = arrays.iter().find(|array| array.input == input.name).ok_or_else(|| missing(path, input))?;
@@ -46,7 +50,11 @@ impl Arrays {
         inputs
             .iter()
             .map(|input| {
-                let array = self.arrays.iter().find(|array| array.input == input.name).ok_or_else(|| missing(&self.path, input))?;
+                let array = self
+                    .arrays
+                    .iter()
+                    .find(|array| array.input == input.name)
+                    .ok_or_else(|| missing(&self.path, input))?;
                 let length = input.shape.iter().product::<u64>() as usize;
                 let start = if array.values.len() == length { 0 } else { index * length };
                 let values = array.values.get(start..start + length).ok_or_else(|| misfit(&self.path, array, input))?;
@@ -61,7 +69,13 @@ fn missing(path: &Path, input: &SampleInput) -> Error {
 }
 
 fn misfit(path: &Path, array: &Array, input: &SampleInput) -> Error {
-    Error::Samples(format!("{}: array `{}` has shape {:?}, the input wants {:?} or several of it along the first dimension", path.display(), array.input, array.shape, input.shape))
+    Error::Samples(format!(
+        "{}: array `{}` has shape {:?}, the input wants {:?} or several of it along the first dimension",
+        path.display(),
+        array.input,
+        array.shape,
+        input.shape
+    ))
 }
 
 /// How many samples an array holds for an input, or `None` where the shapes do not fit.
@@ -80,11 +94,13 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
 
 fn read_npz(path: &Path, inputs: &[SampleInput]) -> Result<Vec<Array>> {
     let file = std::fs::File::open(path).map_err(|source| Error::io(path, source))?;
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|error| unreadable(path)(error.into()))?;
+    let mut archive =
+        zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|error| unreadable(path)(error.into()))?;
     let mut arrays = Vec::new();
     for input in inputs {
         match archive.by_name(&format!("{}.npy", input.name)) {
-            Ok(entry) => arrays.push(npyz::NpyFile::new(entry).and_then(|npy| decode(&input.name, npy)).map_err(unreadable(path))?),
+            Ok(entry) => arrays
+                .push(npyz::NpyFile::new(entry).and_then(|npy| decode(&input.name, npy)).map_err(unreadable(path))?),
             Err(zip::result::ZipError::FileNotFound) => {}
             Err(error) => return Err(unreadable(path)(error.into())),
         }
@@ -94,7 +110,11 @@ fn read_npz(path: &Path, inputs: &[SampleInput]) -> Result<Vec<Array>> {
 
 fn read_single(path: &Path, inputs: &[SampleInput]) -> Result<Array> {
     let [input] = inputs else {
-        return Err(Error::Samples(format!("{} holds one array and the model has {} inputs; give an .npz", path.display(), inputs.len())));
+        return Err(Error::Samples(format!(
+            "{} holds one array and the model has {} inputs; give an .npz",
+            path.display(),
+            inputs.len()
+        )));
     };
     let file = std::fs::File::open(path).map_err(|source| Error::io(path, source))?;
     let npy = npyz::NpyFile::new(std::io::BufReader::new(file)).map_err(unreadable(path))?;

@@ -23,7 +23,11 @@ pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Opti
         Layout::Nhwc => (c, a, b),
     };
     let numeric = input.element.is_float() || input.element == ElementType::UInt8;
-    ((channels == 1 || channels == 3) && numeric).then_some(ImageLayout { width: width as usize, height: height as usize, channels: channels as usize })
+    ((channels == 1 || channels == 3) && numeric).then_some(ImageLayout {
+        width: width as usize,
+        height: height as usize,
+        channels: channels as usize,
+    })
 }
 
 /// The one input that takes the image.
@@ -31,7 +35,9 @@ pub(super) fn image_input<'a>(inputs: &'a [SampleInput], preprocess: &Preprocess
     let mut candidates = inputs.iter().filter(|input| image_layout(input, preprocess).is_some());
     match (candidates.next(), candidates.next(), inputs.len()) {
         (Some(input), None, 1) => Ok(input),
-        (None, ..) => Err(Error::Samples("the model has no image input (four dimensions with 1 or 3 channels); give its inputs as FILE.npz".into())),
+        (None, ..) => Err(Error::Samples(
+            "the model has no image input (four dimensions with 1 or 3 channels); give its inputs as FILE.npz".into(),
+        )),
         _ => Err(Error::Samples("the model has several inputs; give them as FILE.npz with one array per input".into())),
     }
 }
@@ -57,7 +63,8 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
     files.sort();
     Ok(files)
 }
@@ -75,9 +82,15 @@ fn is_image(path: &Path) -> bool {
 }
 
 /// Sample `index`: the next images that fill the batch; the last one is repeated where they run out.
-pub(super) fn sample(inputs: &[SampleInput], preprocess: &Preprocess, files: &[PathBuf], index: usize) -> Result<Vec<(String, Tensor)>> {
+pub(super) fn sample(
+    inputs: &[SampleInput],
+    preprocess: &Preprocess,
+    files: &[PathBuf],
+    index: usize,
+) -> Result<Vec<(String, Tensor)>> {
     let input = image_input(inputs, preprocess)?;
-    let layout = image_layout(input, preprocess).ok_or_else(|| Error::Samples(format!("input `{}` takes no image", input.name)))?;
+    let layout = image_layout(input, preprocess)
+        .ok_or_else(|| Error::Samples(format!("input `{}` takes no image", input.name)))?;
     let batch = batch_of(input, preprocess);
     let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
     for item in 0..batch {

@@ -54,7 +54,12 @@ impl Samples {
     ///
     /// # Errors
     /// [`Error::Io`] where the source cannot be read; [`Error::Samples`] where it holds nothing usable or does not fit the inputs.
-    pub fn open(source: &SampleSource, count: Option<usize>, preprocess: Option<&Preprocess>, inputs: Vec<SampleInput>) -> Result<Samples> {
+    pub fn open(
+        source: &SampleSource,
+        count: Option<usize>,
+        preprocess: Option<&Preprocess>,
+        inputs: Vec<SampleInput>,
+    ) -> Result<Samples> {
         let preprocess = preprocess.cloned().unwrap_or_default();
         let mut samples = match source {
             SampleSource::Synthetic => {
@@ -84,7 +89,12 @@ impl Samples {
         let files = images::list(path)?;
         let batch = images::batch_of(image_input, &preprocess);
         let count = files.len().div_ceil(batch);
-        Ok(Samples { source: Source::Images { files, preprocess }, inputs, count, description: path.display().to_string() })
+        Ok(Samples {
+            source: Source::Images { files, preprocess },
+            inputs,
+            count,
+            description: path.display().to_string(),
+        })
     }
 
     /// Number of samples; one sample fills a whole batch.
@@ -122,7 +132,11 @@ impl Samples {
     /// [`Error::Image`] or [`Error::Samples`] where the sample cannot be read or does not fit.
     pub fn get(&self, index: usize) -> Result<Vec<(String, Tensor)>> {
         match &self.source {
-            Source::Synthetic { preprocess } => self.inputs.iter().map(|input| Ok((input.name.clone(), synthetic::tensor(input, preprocess, index as u64)?))).collect(),
+            Source::Synthetic { preprocess } => self
+                .inputs
+                .iter()
+                .map(|input| Ok((input.name.clone(), synthetic::tensor(input, preprocess, index as u64)?)))
+                .collect(),
             Source::Images { files, preprocess } => images::sample(&self.inputs, preprocess, files, index),
             Source::Arrays(arrays) => arrays.sample(&self.inputs, index),
         }
@@ -132,7 +146,10 @@ impl Samples {
 /// The inputs to fill, at the `opt` shapes.
 pub fn sample_inputs(types: &[(String, ElementType)], shapes: &BTreeMap<String, ShapeRange>) -> Vec<SampleInput> {
     let shape_of = |name: &String| shapes.get(name).map(|range| range.opt.0.clone()).unwrap_or_default();
-    types.iter().map(|(name, element)| SampleInput { name: name.clone(), element: *element, shape: shape_of(name) }).collect()
+    types
+        .iter()
+        .map(|(name, element)| SampleInput { name: name.clone(), element: *element, shape: shape_of(name) })
+        .collect()
 }
 
 /// Packs numbers into a tensor of the element type an input wants; integers are rounded towards zero.
@@ -148,8 +165,17 @@ fn pack(input: &SampleInput, values: Vec<f32>) -> Result<Tensor> {
         ElementType::Int8 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i8).collect()),
         ElementType::Int32 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i32).collect()),
         ElementType::Int64 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i64).collect()),
-        ElementType::Bool => Tensor::from_vec(shape, values.into_iter().map(|x| x != 0.0).collect()),
-        other => return Err(Error::Samples(format!("input `{}` has element type {other}; give it as an array (--calibration FILE.npz)", input.name))),
+        ElementType::Bool => Tensor::new(
+            ElementType::Bool,
+            shape,
+            values.into_iter().map(|x| u8::from(x != 0.0)).collect::<Vec<u8>>().into(),
+        ),
+        other => {
+            return Err(Error::Samples(format!(
+                "input `{}` has element type {other}; give it as an array (--calibration FILE.npz)",
+                input.name
+            )));
+        }
     };
     packed.map_err(|error| Error::Samples(format!("input `{}`: {error}", input.name)))
 }

@@ -18,7 +18,9 @@ pub(super) fn tensor(input: &SampleInput, preprocess: &Preprocess, index: u64) -
         return pack(input, values);
     }
     let count = input.shape.iter().product::<u64>();
-    let values = (0..count).map(|_| if input.element.is_float() { random.normal() } else { (random.uniform() * 2.0).floor() }).collect();
+    let values = (0..count)
+        .map(|_| if input.element.is_float() { random.normal() } else { (random.uniform() * 2.0).floor() })
+        .collect();
     let values = if input.element == ElementType::Bool { vec![1.0; count as usize] } else { values };
     pack(input, values)
 }
@@ -109,7 +111,9 @@ mod tests {
 
     #[test]
     fn every_element_type_is_served() {
-        for element in [ElementType::Int64, ElementType::Int32, ElementType::Bool, ElementType::Float16, ElementType::UInt8] {
+        for element in
+            [ElementType::Int64, ElementType::Int32, ElementType::Bool, ElementType::Float16, ElementType::UInt8]
+        {
             assert_eq!(tensor(&input(element, &[2, 7]), &Preprocess::default(), 0).unwrap().shape, [2, 7]);
         }
     }

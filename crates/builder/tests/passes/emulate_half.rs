@@ -47,14 +47,16 @@ fn every_node_rounds() {
 #[test]
 fn a_model_without_half_needs_none() {
     let Some(runtime) = runtime() else { return };
-    let model = SmallModel::new(17).input("x", &[4]).op("Relu", &["x"], "y").output("y", ElementType::Float32, &[4]).build();
+    let model =
+        SmallModel::new(17).input("x", &[4]).op("Relu", &["x"], "y").output("y", ElementType::Float32, &[4]).build();
     assert!(emulate_half(&typed(&runtime, &model), &model).unwrap().is_none());
 }
 
 #[test]
 fn half_inputs_and_outputs_keep_their_type() {
     let Some(runtime) = runtime() else { return };
-    let mut model = SmallModel::new(17).input("x", &[2]).op("Sqrt", &["x"], "y").output("y", ElementType::Float16, &[2]).build();
+    let mut model =
+        SmallModel::new(17).input("x", &[2]).op("Sqrt", &["x"], "y").output("y", ElementType::Float16, &[2]).build();
     let graph = model.proto_mut().graph.as_mut().unwrap();
     graph.input[0] = construct::tensor_value("x", ElementType::Float16, [2]);
     let emulated = emulate_half(&typed(&runtime, &model), &model).unwrap().unwrap();

@@ -39,7 +39,9 @@ fn precision_of(table: &PrecisionTable, node: &str) -> NodePrecision {
 
 /// Normalisation written out, over values whose squares overflow in half precision.
 fn layer_norm_over_large_values() -> Model {
-    let mean = |output: &str, input: &str| construct::node("ReduceMean", &format!("mean_{output}"), [input], [output]).attr_ints("axes", vec![-1]);
+    let mean = |output: &str, input: &str| {
+        construct::node("ReduceMean", &format!("mean_{output}"), [input], [output]).attr_ints("axes", vec![-1])
+    };
     SmallModel::new(13)
         .input("x", &[4, 32])
         .constant("large", &[], vec![900.0])
@@ -70,7 +72,10 @@ fn a_normalisation_over_large_values_stays_right() {
     assert!(sqnr(&runtime, &model, &half, &x).unwrap() > 50.0);
     let everything: Keep = "fp16:.".parse().unwrap();
     let (naive, _) = half_of(&runtime, &model, None, &[everything]);
-    assert!(sqnr(&runtime, &model, &naive, &x).is_none_or(|db| db < 20.0), "the model does not overflow in half, so it tests nothing");
+    assert!(
+        sqnr(&runtime, &model, &naive, &x).is_none_or(|db| db < 20.0),
+        "the model does not overflow in half, so it tests nothing"
+    );
 }
 
 #[test]
@@ -171,10 +176,14 @@ fn values_that_a_subgraph_reads_stay_in_32_bits() {
     let model = SmallModel::new(17)
         .input("x", &[8])
         .constant("c", &[8], vec![0.5; 8])
-        .tensor(construct::scalar("yes", true))
+        .tensor(construct::raw_tensor("yes", ElementType::Bool, [], vec![1u8]))
         .op("Add", &["x", "c"], "a")
         .op("Sqrt", &["a"], "b")
-        .node(construct::node("If", "if", ["yes"], ["z"]).attr_graph("then_branch", branch("Neg", "t")).attr_graph("else_branch", branch("Abs", "e")))
+        .node(
+            construct::node("If", "if", ["yes"], ["z"])
+                .attr_graph("then_branch", branch("Neg", "t"))
+                .attr_graph("else_branch", branch("Abs", "e")),
+        )
         .op("Add", &["b", "z"], "y")
         .output("y", ElementType::Float32, &[8])
         .build();
@@ -190,7 +199,9 @@ fn values_that_a_subgraph_reads_stay_in_32_bits() {
 #[test]
 fn rounding_casts_are_never_cancelled() {
     let Some(runtime) = runtime() else { return };
-    let cast = |from: &str, to: &str, element: i64| construct::node("Cast", &format!("to_{to}"), [from], [to]).attr_int("to", element);
+    let cast = |from: &str, to: &str, element: i64| {
+        construct::node("Cast", &format!("to_{to}"), [from], [to]).attr_int("to", element)
+    };
     let model = SmallModel::new(17)
         .input("x", &[8])
         .node(cast("x", "h", 10))

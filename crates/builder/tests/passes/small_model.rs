@@ -45,7 +45,7 @@ impl SmallModel {
     }
 
     pub fn op(self, op: &str, inputs: &[&str], output: &str) -> Self {
-        self.node(construct::node(op, &format!("{op}_{output}"), inputs, &[output]))
+        self.node(construct::node(op, &format!("{op}_{output}"), inputs.iter().copied(), [output]))
     }
 
     pub fn constant(mut self, name: &str, shape: &[u64], values: Vec<f32>) -> Self {
