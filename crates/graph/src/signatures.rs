@@ -11,8 +11,10 @@ pub const NEWEST_OPSET: i64 = 28;
 
 /// A slot of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
+pub enum Side {
+    /// An input, by position.
     Input(usize),
+    /// An output, by position.
     Output(usize),
 }
 
@@ -21,10 +23,10 @@ pub(crate) enum Side {
 /// One letter per slot, inputs before `>`, outputs after. Slots with the same letter share an element type, `-` and
 /// slots past the end are free, `*` repeats the letter before it for every further slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Signature(&'static str);
+pub struct Signature(&'static str);
 
 /// The signature of a standard operator in the given operator set version; `None` if it is not known.
-pub(crate) fn signature(domain: &str, operator: &str, opset: i64) -> Option<Signature> {
+pub fn signature(domain: &str, operator: &str, opset: i64) -> Option<Signature> {
     if !normal_domain(domain).is_empty() {
         return None;
     }
@@ -36,7 +38,7 @@ pub(crate) fn signature(domain: &str, operator: &str, opset: i64) -> Option<Sign
 
 impl Signature {
     /// The letter of a slot, or `None` for a free one.
-    pub(crate) fn group(self, side: Side) -> Option<char> {
+    pub fn group(self, side: Side) -> Option<char> {
         let (inputs, outputs) = self.0.split_once('>')?;
         let (letters, slot) = match side {
             Side::Input(slot) => (inputs, slot),
