@@ -114,7 +114,9 @@ impl Preparation<'_> {
         if self.stops(Stage::Read) {
             return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));
         }
-        self.stage(Stage::Check, |_| Graph::new(read.clone()).map(drop).map_err(|source| Error::model(&path, source)))?;
+        self.stage(Stage::Check, |_| {
+            trtforge_graph::ensure_valid(&read).map_err(|source| Error::model(&path, source))
+        })?;
         self.dump(Stage::Check, &read)?;
         if self.stops(Stage::Check) {
             return Ok(self.prepared(read.clone(), read, ResolvedShapes::default(), PrecisionTable::default(), None));

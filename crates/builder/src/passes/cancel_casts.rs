@@ -32,13 +32,23 @@ impl Pass for CancelCasts {
 fn cancel(graph: &Graph, cast: NodeId) -> Option<Patch> {
     let input = graph.inputs(cast).first().copied().flatten()?;
     let output = graph.outputs(cast).first().copied().flatten()?;
-    if graph.value(output).is_output || graph.value(output).consumers.is_empty() {
+    let source = source_of_equal_value(graph, input, element(graph, output)?)?;
+    let replaceable = if graph.value(output).is_output {
+        can_take_name(graph, source)
+    } else {
+        !graph.value(output).consumers.is_empty()
+    };
+    if !replaceable {
         return None;
     }
-    let source = source_of_equal_value(graph, input, element(graph, output)?)?;
     let mut patch = Patch::new(&format!("cancel cast `{}`", graph.value(output).name));
     patch.redirect(output, &graph.value(source).name);
     Some(patch)
+}
+
+/// Whether a value can become a model output in place of a cast of it.
+fn can_take_name(graph: &Graph, value: ValueId) -> bool {
+    graph.producer(value).is_some() && !graph.value(value).is_output
 }
 
 /// The value that already holds what the cast of `input` to `wanted` would give.

@@ -5,7 +5,9 @@
 
 use super::Pass;
 use crate::Result;
-use trtforge_graph::{ElementType, Graph, Patch, Producer, TensorType, ValueId, ValueType};
+use crate::precision::is_cast;
+use trtforge_graph::construct::int;
+use trtforge_graph::{ElementType, Graph, Patch, TensorType, ValueId, ValueType};
 
 /// The pass.
 pub struct HalfInputsOutputs;
@@ -48,21 +50,16 @@ fn narrow_input(graph: &Graph, input: ValueId) -> Option<Patch> {
 
 fn narrow_output(graph: &Graph, output: ValueId) -> Option<Patch> {
     let value = graph.value(output);
-    let Producer::Node { node: cast, .. } = value.producer else { return None };
-    let source = graph.inputs(cast).first().copied().flatten()?;
-    if graph.op_type(cast) != "Cast"
-        || !is(graph, output, ElementType::Float32)
-        || !is(graph, source, ElementType::Float16)
-    {
+    let cast = graph.producer(output)?;
+    let source = graph.input(cast, 0)?;
+    let from_half =
+        is_cast(graph, cast) && is(graph, output, ElementType::Float32) && is(graph, source, ElementType::Float16);
+    if !from_half || !value.consumers.is_empty() {
         return None;
     }
-    let Producer::Node { node, slot } = graph.value(source).producer else { return None };
-    if graph.value(source).consumers.len() > 1 || !value.consumers.is_empty() {
-        return None;
-    }
-    let mut patch = Patch::new(&format!("output `{}` becomes half", value.name));
-    patch.remove_node(cast);
-    patch.rename_output(node, slot, &value.name);
+    // The cast becomes half to half as well.
+    let mut patch = Patch::new(format!("output `{}` becomes half", value.name));
+    patch.set_attribute(cast, int("to", i64::from(ElementType::Float16.to_onnx())));
     patch.retype(value.name.as_str(), half_of(graph, output)?);
     Some(patch)
 }

@@ -67,7 +67,7 @@ fn plugins_are_set_aside_and_put_back() {
     let whole = plugins.put_back(simplified).unwrap();
     assert_eq!(count(&whole, "EfficientNMS_TRT"), 1);
     assert_eq!(whole.proto().graph.output, model.proto().graph.output);
-    Graph::new(whole).unwrap();
+    trtforge_graph::ensure_valid(&whole).unwrap();
 }
 
 #[test]

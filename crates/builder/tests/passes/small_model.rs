@@ -1,7 +1,6 @@
 //! Small models written in code, and the means to run them.
 
 use std::collections::HashMap;
-use trtforge_builder::passes::Pass;
 use trtforge_graph::proto::{GraphProto, NodeProto, TensorProto};
 use trtforge_graph::{ElementType, Graph, Model, Tensor, construct};
 use trtforge_onnxruntime::{OnnxRuntime, Optimization, SessionConfig};
@@ -69,16 +68,6 @@ pub fn typed(runtime: &OnnxRuntime, model: &Model) -> Graph {
     let mut graph = Graph::new(model.clone()).unwrap();
     graph.set_types(runtime.infer_types(model).unwrap());
     graph
-}
-
-/// Applies one round of a pass and returns the model.
-pub fn applied(runtime: &OnnxRuntime, model: &Model, pass: &dyn Pass) -> Model {
-    let mut graph = typed(runtime, model);
-    for patch in pass.patches(&mut graph).unwrap() {
-        graph.apply(patch).unwrap();
-    }
-    graph.remove_dead();
-    graph.into_model().unwrap()
 }
 
 /// Runs a model without any optimisation.
