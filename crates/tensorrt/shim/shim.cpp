@@ -61,6 +61,13 @@ int64_t trtforge_engine_weights_bytes(nvinfer1::ICudaEngine const *engine) noexc
   return engine->getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE);
 }
 
+#ifdef TRT_MAJOR_RTX
+int32_t trtforge_engine_validity(nvinfer1::IRuntime const *runtime, void const *blob,
+                                 int64_t size, uint64_t *diagnostics) noexcept {
+  return static_cast<int32_t>(runtime->getEngineValidity(blob, size, diagnostics));
+}
+#endif
+
 nvinfer1::IHostMemory *
 trtforge_timing_cache_serialize(nvinfer1::ITimingCache const *cache) noexcept {
   return cache->serialize();

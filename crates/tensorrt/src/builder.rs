@@ -12,9 +12,10 @@ use cxx::UniquePtr;
 use trtx_sys::nvinfer1::IBuilder;
 
 use crate::logger::LoggerLease;
+use crate::memory_totals::{self, Shortage};
 use crate::{
-    BuilderConfig, Error, LogLine, MemoryTotals, Network, OptimizationProfile, Result, SerializedEngine, TensorRt,
-    preflight,
+    BuilderConfig, Error, LogLine, MemoryPool, MemoryTotals, Network, OptimizationProfile, Result, SerializedEngine,
+    TensorRt, preflight,
 };
 
 /// The raw builder with what must outlive it; networks, configurations and profiles share it.
@@ -56,6 +57,9 @@ pub struct Built {
 pub struct BuildReport {
     /// Memory the engine will need.
     pub memory: MemoryTotals,
+    /// Activations of each optimisation profile, in bytes, in the order they were added; one figure
+    /// when there is no profile, none when TensorRT's log does not tell them apart.
+    pub activation_bytes_by_profile: Vec<u64>,
     /// Time inside TensorRT's build call.
     pub duration: Duration,
     /// Lines logged since the build began, verbose ones left out, the oldest dropped past a bound.
@@ -131,7 +135,7 @@ impl Builder {
     /// # Errors
     /// [`Error::NetworkEmpty`], [`Error::OtherBuilder`] and [`Error::Profile`] before TensorRT is
     /// asked; [`Error::Cancelled`] and [`Error::ProgressPanicked`] when the progress receiver ended
-    /// it; [`Error::Build`] otherwise.
+    /// it; [`Error::OutOfWorkspace`] when the workspace limit is too small; [`Error::Build`] otherwise.
     pub fn build(&self, network: &mut Network, config: &mut BuilderConfig) -> Result<Built> {
         self.check_own(network.builder(), "network")?;
         self.check_own(config.builder(), "configuration")?;
@@ -146,13 +150,25 @@ impl Builder {
         let duration = start.elapsed();
         // SAFETY: new host memory, or null; the caller of TensorRT owns it.
         let engine = unsafe { SerializedEngine::take(memory) };
-        let log = &self.handle.logger;
         match (config.verdict(), engine) {
             (Some(verdict), _) => Err(verdict),
-            (None, None) => Err(Error::Build { log: log.tail() }),
-            (None, Some(engine)) => {
-                Ok(Built { engine, report: BuildReport { memory: log.memory(), duration, log: log.lines() } })
-            }
+            (None, None) => Err(build_error(config, self.handle.logger.tail())),
+            (None, Some(engine)) => Ok(Built { engine, report: self.report(duration, config.profiles().len()) }),
+        }
+    }
+
+    /// What the log told since it was cleared for the build.
+    fn report(&self, duration: Duration, profiles: usize) -> BuildReport {
+        let memory = self.handle.logger.memory();
+        let mut by_profile = memory.activation_bytes_by_profile;
+        if by_profile.len() != profiles.max(1) {
+            by_profile.clear();
+        }
+        BuildReport {
+            memory: memory.totals,
+            activation_bytes_by_profile: by_profile,
+            duration,
+            log: self.handle.logger.lines(),
         }
     }
 
@@ -161,5 +177,17 @@ impl Builder {
             return Ok(());
         }
         Err(Error::OtherBuilder { what })
+    }
+}
+
+/// The error for a build that gave no engine, told from what was logged.
+fn build_error(config: &BuilderConfig, log: Vec<LogLine>) -> Error {
+    let limit_bytes = config.memory_pool_limit(MemoryPool::Workspace);
+    match log.iter().find_map(|line| memory_totals::shortage(&line.text)) {
+        Some(Shortage::Workspace) => Error::OutOfWorkspace { limit_bytes, requested_bytes: None, log },
+        Some(Shortage::Memory { requested_bytes }) if requested_bytes > limit_bytes => {
+            Error::OutOfWorkspace { limit_bytes, requested_bytes: Some(requested_bytes), log }
+        }
+        _ => Error::Build { log },
     }
 }

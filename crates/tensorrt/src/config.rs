@@ -229,8 +229,9 @@ impl BuilderConfig {
 
     /// Limits a memory pool to `bytes`.
     ///
-    /// TensorRT-RTX does not hold itself to a workspace limit: compare
-    /// [`crate::MemoryTotals::scratch_bytes`] with it after the build.
+    /// A workspace that is too small fails the build with [`Error::OutOfWorkspace`]. TensorRT-RTX
+    /// keeps to the limit only nearly: compare [`crate::MemoryTotals::scratch_bytes`] with it after
+    /// the build.
     ///
     /// # Errors
     /// [`Error::EmptyPool`] for 0; [`Error::PoolLimit`] when TensorRT keeps another limit.
@@ -319,7 +320,10 @@ impl BuilderConfig {
         })
     }
 
-    /// Limits the streams that an engine may use beside its own.
+    /// Limits the streams that an engine may use beside its own; TensorRT's own choice by default.
+    ///
+    /// Branches of the network that run at the same time need their memory at the same time: with 0,
+    /// TensorRT-RTX lays out a detector's activations in a third to a half of the space.
     ///
     /// # Errors
     /// [`Error::Setting`] when TensorRT refuses.

@@ -136,6 +136,19 @@ pub enum Error {
         /// The last lines logged.
         log: Vec<LogLine>,
     },
+    /// The network needs more scratch space than the workspace limit allows.
+    #[error(
+        "the engine does not fit a workspace of {limit_bytes} bytes{}",
+        requested_bytes.map(|it| format!(": one piece takes {it} bytes")).unwrap_or_default()
+    )]
+    OutOfWorkspace {
+        /// The limit in force.
+        limit_bytes: u64,
+        /// The size of one piece that did not fit, where TensorRT tells; the whole may need more.
+        requested_bytes: Option<u64>,
+        /// The last lines logged.
+        log: Vec<LogLine>,
+    },
     /// The progress callback asked for the build to end.
     #[error("the build was cancelled")]
     Cancelled,
@@ -248,6 +261,9 @@ impl Error {
             }
             Self::Profile { fault, .. } => Some(fault.hint().to_owned()),
             Self::NoDevice(no_device) => no_device.hint(),
+            Self::OutOfWorkspace { .. } => {
+                Some("allow a larger workspace, or forbid auxiliary streams, which share it".to_owned())
+            }
             Self::EmptyPool { .. } => Some("give a size above 0, such as 512MiB".to_owned()),
             _ => None,
         }
@@ -261,6 +277,7 @@ impl Error {
             | Self::Parse { log, .. }
             | Self::Setting { log, .. }
             | Self::Build { log }
+            | Self::OutOfWorkspace { log, .. }
             | Self::Deserialize { log }
             | Self::Execute { log, .. } => log,
             _ => &[],

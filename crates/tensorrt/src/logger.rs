@@ -13,7 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use trtx_sys::RustLoggerBridge;
 
-use crate::{Error, MemoryTotals, Result};
+use crate::memory_totals::MemoryLog;
+use crate::{Error, Result};
 
 /// How serious a log line is, most serious first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +85,7 @@ struct State {
     lines: VecDeque<LogLine>,
     /// Lines ever kept, forgotten ones included.
     count: usize,
-    memory: MemoryTotals,
+    memory: MemoryLog,
 }
 
 impl State {
@@ -149,8 +150,8 @@ impl LoggerLease {
     }
 
     /// The memory figures seen since the last [`Self::clear`].
-    pub(crate) fn memory(&self) -> MemoryTotals {
-        lock(&self.0.state).memory
+    pub(crate) fn memory(&self) -> MemoryLog {
+        lock(&self.0.state).memory.clone()
     }
 
     /// A point in the log, for [`Self::tail_since`].
@@ -222,8 +223,8 @@ fn create() -> Result<&'static Logger> {
 /// # Safety
 /// `user_data` is a leaked [`Logger`]; `message` is null or a zero-terminated string.
 unsafe extern "C" fn receive(user_data: *mut c_void, severity: i32, message: *const c_char) {
-    // A panic must not cross into C++; the line is lost then, and nothing else.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
+    // A panic must not cross into C++; the line was kept by then.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
         if message.is_null() {
             return;
         }
@@ -233,6 +234,10 @@ unsafe extern "C" fn receive(user_data: *mut c_void, severity: i32, message: *co
         let text = unsafe { CStr::from_ptr(message) };
         logger.take(Severity::from_number(severity), text);
     }));
+    if let Err(panic) = outcome {
+        // Dropping a payload may panic again, which nothing above could catch.
+        std::mem::forget(panic);
+    }
 }
 
 impl Logger {
@@ -310,10 +315,10 @@ mod tests {
     fn figures_come_out_of_verbose_lines_too_and_a_new_lease_starts_afresh() {
         let lease = LoggerLease::new().expect("a logger");
         log(&lease, 4, c"Total Weights Memory: 7 bytes");
-        assert_eq!(lease.memory().weights_bytes, Some(7));
+        assert_eq!(lease.memory().totals.weights_bytes, Some(7));
         assert!(lease.lines().is_empty());
         lease.clear();
-        assert_eq!(lease.memory(), MemoryTotals::default());
+        assert_eq!(lease.memory(), MemoryLog::default());
     }
 
     #[test]

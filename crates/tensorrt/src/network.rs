@@ -17,7 +17,7 @@ use trtx_sys::nvonnxparser::IParser;
 use crate::builder::BuilderHandle;
 use crate::dimensions::from_raw;
 use crate::logger::LogMark;
-use crate::shim::{address, c_path, c_string, copied, trtforge_tensor_type};
+use crate::shim::{address, c_absolute_path, c_string, copied, trtforge_tensor_type};
 use crate::{DataType, Diagnostic, DiagnosticCode, Error, Result, diagnostic};
 
 /// An input or output of a network.
@@ -96,7 +96,7 @@ impl Network {
     /// [`Error::Parse`] when TensorRT cannot take the model; the network is then of no use.
     /// [`Error::NetworkFilled`] when it holds a model already.
     pub fn parse_onnx(&mut self, model: &[u8], model_path: Option<&Path>) -> Result<()> {
-        let path = model_path.map(c_path).transpose()?;
+        let path = model_path.map(c_absolute_path).transpose()?;
         let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
         let parser = self.new_parser()?;
         // SAFETY: the model is valid for the call, and copied by it; the path is terminated.
@@ -118,7 +118,7 @@ impl Network {
         weights: Vec<Weights>,
         model_path: Option<&Path>,
     ) -> Result<()> {
-        let path = model_path.map(c_path).transpose()?;
+        let path = model_path.map(c_absolute_path).transpose()?;
         let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
         let mut parser = self.new_parser()?;
         // SAFETY: the skeleton is valid for the call, and copied by it; the path is terminated.

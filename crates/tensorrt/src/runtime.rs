@@ -10,6 +10,8 @@ use trtx_sys::nvinfer1::{ICudaEngine, IRuntime};
 
 use crate::logger::LoggerLease;
 use crate::shim::address;
+#[cfg(not(feature = "enterprise"))]
+use crate::shim::trtforge_engine_validity;
 use crate::{Device, Engine, Error, LogLine, Result, TensorRt};
 
 /// Whether an engine will run here.
@@ -114,9 +116,10 @@ impl Runtime {
         }
         let mut diagnostics = 0_u64;
         let length = i64::try_from(header.len()).unwrap_or(i64::MAX);
-        // SAFETY: the header is valid for the call, and one number is written.
-        let answer = unsafe { self.handle.raw.getEngineValidity(address(header), length, &mut diagnostics) };
-        Validity::from_answer(trtx_sys::EngineValidity::from(answer) as i64, diagnostics)
+        let runtime = self.handle.raw.as_ptr();
+        // SAFETY: the runtime lives; the header is valid for the call, and one number is written.
+        let answer = unsafe { trtforge_engine_validity(runtime, address(header), length, &mut diagnostics) };
+        Validity::from_answer(answer, diagnostics)
     }
 
     /// What TensorRT has logged for this runtime and its engines, verbose lines left out.
@@ -129,7 +132,7 @@ impl Runtime {
 impl Validity {
     /// Reads TensorRT's answer; "invalid" without a reason is how it says that it cannot tell.
     #[cfg(not(feature = "enterprise"))]
-    fn from_answer(answer: i64, diagnostics: u64) -> Self {
+    fn from_answer(answer: i32, diagnostics: u64) -> Self {
         match (answer, diagnostics) {
             (0, _) => Self::Valid,
             (1, _) => Self::Suboptimal,

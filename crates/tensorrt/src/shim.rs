@@ -33,6 +33,13 @@ unsafe extern "C" {
     pub(crate) fn trtforge_engine_tensor_type(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
     pub(crate) fn trtforge_engine_tensor_mode(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
     pub(crate) fn trtforge_engine_weights_bytes(engine: *const nvinfer1::ICudaEngine) -> i64;
+    #[cfg(not(feature = "enterprise"))]
+    pub(crate) fn trtforge_engine_validity(
+        runtime: *const nvinfer1::IRuntime,
+        blob: *const c_void,
+        size: i64,
+        diagnostics: *mut u64,
+    ) -> i32;
     #[cfg(feature = "enterprise")]
     pub(crate) fn trtforge_timing_cache_serialize(cache: *const c_void) -> *mut nvinfer1::IHostMemory;
 }
@@ -55,9 +62,10 @@ pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::Name { text: text.to_owned() })
 }
 
-/// `path` as a C string.
-pub(crate) fn c_path(path: &Path) -> Result<CString> {
+/// `path` from the root of the file system on, as a C string; TensorRT takes no relative ones.
+pub(crate) fn c_absolute_path(path: &Path) -> Result<CString> {
     use std::os::unix::ffi::OsStrExt;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Name { text: path.display().to_string() })
 }
 

@@ -67,7 +67,12 @@ fn open_batch_of_several_profiles() {
         config.add_profile(profile).expect("a profile that fits");
     }
     assert_eq!(config.profiles().len(), 2);
-    check(&builder.build(&mut network, &mut config).expect("an engine"));
+    let built = builder.build(&mut network, &mut config).expect("an engine");
+    check(&built);
+    let by_profile = &built.report.activation_bytes_by_profile;
+    assert_eq!(by_profile.len(), 2);
+    assert!(by_profile[0] < by_profile[1], "{by_profile:?}");
+    assert_eq!(built.report.memory.activation_bytes, by_profile.iter().max().copied());
 }
 
 /// `y = cast(relu(cast(x) * w))` with the middle in half precision.
@@ -119,6 +124,27 @@ fn the_same_network_builds_again_with_other_settings() {
     config.set_max_auxiliary_streams(0).expect("a number of streams");
     builder.set_max_threads(1).expect("a number of threads");
     check(&builder.build(&mut network, &mut config).expect("an engine"));
+}
+
+#[cfg(not(feature = "enterprise"))]
+#[test]
+fn a_workspace_that_is_too_small_is_told_and_fewer_streams_need_less() {
+    let Some(tensorrt) = tensorrt() else { return };
+    let Some(bytes) = model("yolox_nano_416.onnx") else { return };
+    let (builder, mut network, mut config) = ready(tensorrt, &bytes);
+    let free = builder.build(&mut network, &mut config).expect("an engine").report.memory;
+    for (limit, told) in [(1 << 20, false), (16 << 20, true)] {
+        config.set_memory_pool_limit(MemoryPool::Workspace, limit).expect("a limit");
+        let error = builder.build(&mut network, &mut config).expect_err("too little space");
+        let Error::OutOfWorkspace { limit_bytes, requested_bytes, log } = &error else { panic!("{error:?}") };
+        assert_eq!(*limit_bytes, limit);
+        assert_eq!(requested_bytes.is_some_and(|it| it > limit), told, "{error}");
+        assert!(!log.is_empty() && error.hint().is_some());
+    }
+    config.set_max_auxiliary_streams(0).expect("a number of streams");
+    let narrow = builder.build(&mut network, &mut config).expect("an engine in 16 MiB").report.memory;
+    assert!(narrow.activation_bytes < free.activation_bytes, "{narrow:?} {free:?}");
+    assert!(narrow.scratch_bytes.is_some_and(|it| it <= 16 << 20), "{narrow:?}");
 }
 
 #[test]

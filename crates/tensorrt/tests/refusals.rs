@@ -55,7 +55,6 @@ fn what_is_no_model_is_refused_cleanly() {
         let error = parse_error(tensorrt, bytes);
         let Error::Parse { diagnostics, log } = &error else { panic!("{what}: {error:?}") };
         assert!(!diagnostics.is_empty() || !log.is_empty(), "{what}: {error:?}");
-        println!("{what}: {error}");
     }
 }
 
@@ -78,7 +77,6 @@ fn a_graph_that_cannot_be_is_refused_cleanly() {
         ("too few inputs", graph(vec![node("Conv", "conv", &["x"], &["y"])])),
     ] {
         let error = parse_error(tensorrt, &graph.model());
-        println!("{what}: {error}");
         assert!(matches!(error, Error::Parse { .. }), "{what}: {error:?}");
     }
 }
@@ -120,7 +118,8 @@ fn an_empty_workspace_is_refused_and_changes_nothing() {
         config.set_memory_pool_limit(MemoryPool::Workspace, bytes).expect("a limit");
     }
     let outcome = config.set_memory_pool_limit(MemoryPool::TacticSharedMemory, u64::MAX);
-    println!("{outcome:?}");
+    let error = outcome.expect_err("more shared memory than any GPU has");
+    assert!(matches!(error, Error::PoolLimit { bytes: u64::MAX, .. }), "{error:?}");
 }
 
 #[test]
@@ -237,7 +236,8 @@ fn weights_beside_the_model_give_the_same_engine_as_inside_it() {
     let found = build(&builder, &mut network);
     assert_eq!(expected.len(), found.len());
     let differing = expected.iter().zip(&found).filter(|(a, b)| a != b).count();
-    println!("{differing} of {} bytes differ", found.len());
+    // TensorRT's engines differ by a few hundred bytes from build to build; other weights differ by half.
+    assert!(differing < found.len() / 20, "{differing} of {} bytes differ", found.len());
 }
 
 #[test]
@@ -250,13 +250,11 @@ fn weights_that_do_not_fit_are_refused_by_name() {
     short[2].data = short[2].data.slice(..100);
     for (wrong, name) in [(unknown, "nobody"), (short, "w2")] {
         let error = fill(tensorrt, &skeleton, wrong).2.expect_err("weights that do not fit");
-        println!("{error}");
         assert!(matches!(&error, Error::Weights { name: it, .. } if it == name), "{error:?}");
     }
     let mut missing = weights(64);
     missing.pop();
     let error = fill(tensorrt, &skeleton, missing).2.expect_err("weights are missing");
-    println!("{error}");
     assert!(matches!(error, Error::Parse { .. }), "{error:?}");
 }
 
@@ -267,4 +265,22 @@ fn paths_with_a_zero_byte_are_refused() {
     let mut network = builder.network().expect("a network");
     let error = network.parse_onnx(&[], Some(Path::new("a\0b"))).expect_err("no such path");
     assert!(matches!(error, Error::Name { .. }), "{error:?}");
+}
+
+#[test]
+fn external_data_is_found_beside_the_model_and_missed_by_name() {
+    let Some(tensorrt) = tensorrt() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.onnx");
+    let bytes = weights_model(64).model();
+    let parse = || {
+        let builder = tensorrt.builder().expect("a builder");
+        builder.network().expect("a network").parse_onnx(&bytes, Some(&path))
+    };
+    let error = parse().expect_err("the data is missing");
+    assert!(matches!(error, Error::Parse { .. }), "{error:?}");
+    for given in weights(64) {
+        std::fs::write(folder.path().join(given.name), &given.data).expect("a file");
+    }
+    parse().expect("a model with external data");
 }
