@@ -92,7 +92,7 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> u64 {
-        self.shape.iter().product()
+        if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there is no element.

@@ -30,6 +30,9 @@ const SIGNATURES: &[(&[u8], &str)] = &[
 const MODEL_FIELDS: &[(u64, u64)] =
     &[(1, 0), (2, 2), (3, 2), (4, 2), (5, 0), (6, 2), (7, 2), (8, 2), (14, 2), (20, 2), (25, 2)];
 
+const IR_VERSION: u64 = 1;
+const GRAPH: u64 = 7;
+
 /// Refuses what is not the outer layer of an ONNX model. `origin` names the bytes in errors.
 pub(crate) fn inspect(bytes: &[u8], origin: &str) -> Result<()> {
     if bytes.is_empty() {
@@ -39,36 +42,45 @@ pub(crate) fn inspect(bytes: &[u8], origin: &str) -> Result<()> {
         let bytes = bytes.len() as u64;
         return Err(Error::TooLarge { origin: origin.to_owned(), bytes, limit_bytes: LIMIT_BYTES });
     }
-    if let Some((_, reason)) = SIGNATURES.iter().find(|(prefix, _)| bytes.starts_with(prefix)) {
-        return Err(not_onnx(origin, reason));
-    }
+    walk(bytes, origin).map_err(|error| match (error, known_format(bytes)) {
+        (Error::NotOnnx { origin, .. } | Error::Truncated { origin, .. }, Some(reason)) => {
+            Error::NotOnnx { origin, reason: reason.to_owned() }
+        }
+        (error, _) => error,
+    })
+}
+
+fn known_format(bytes: &[u8]) -> Option<&'static str> {
     if bytes.get(4..8) == Some(b"ORTM") {
-        return Err(not_onnx(origin, "it is a model in ONNX Runtime's own format (.ort)"));
+        return Some("it is a model in ONNX Runtime's own format (.ort)");
     }
-    walk(bytes, origin)
+    SIGNATURES.iter().find(|(prefix, _)| bytes.starts_with(prefix)).map(|row| row.1)
 }
 
 fn walk(bytes: &[u8], origin: &str) -> Result<()> {
     let mut position = 0;
-    let mut known = 0;
+    let mut seen = Vec::new();
     while position < bytes.len() {
         let Some(field) = read_field(bytes, position) else {
-            return Err(damaged(bytes, origin, known, position));
+            return Err(damaged(bytes, origin, !seen.is_empty(), position));
         };
         match field.expected_wire_type() {
             Some(wire_type) if wire_type != field.wire_type => {
                 return Err(not_onnx(origin, "its fields are not those of a model"));
             }
-            Some(_) => known += 1,
-            None if known == 0 => return Err(not_onnx(origin, "it does not begin with a field of a model")),
+            Some(_) => seen.push(field.number),
+            None if seen.is_empty() => return Err(not_onnx(origin, "it does not begin with a field of a model")),
             None => {}
         }
         if field.end > bytes.len() as u64 {
-            return Err(cut_short(bytes, origin, known, &field));
+            return Err(cut_short(bytes, origin, &field));
         }
         position = field.end as usize;
     }
-    Ok(())
+    match seen.contains(&IR_VERSION) || seen.contains(&GRAPH) {
+        true => Ok(()),
+        false => Err(not_onnx(origin, "it has neither a graph nor a format version")),
+    }
 }
 
 struct Field {
@@ -114,17 +126,17 @@ fn read_varint(bytes: &[u8], position: usize) -> Option<(u64, usize)> {
     None
 }
 
-fn cut_short(bytes: &[u8], origin: &str, known: usize, field: &Field) -> Error {
-    if known == 0 || field.end > LIMIT_BYTES {
+fn cut_short(bytes: &[u8], origin: &str, field: &Field) -> Error {
+    if field.end > LIMIT_BYTES {
         return not_onnx(origin, "its fields are not those of a model");
     }
     Error::Truncated { origin: origin.to_owned(), needed_bytes: field.end, available_bytes: bytes.len() as u64 }
 }
 
 /// A tag or length that cannot be read: the end of a cut file when it is the last bytes, else something foreign.
-fn damaged(bytes: &[u8], origin: &str, known: usize, position: usize) -> Error {
+fn damaged(bytes: &[u8], origin: &str, known: bool, position: usize) -> Error {
     let length = bytes.len() as u64;
-    if known > 0 && bytes.len() - position < 10 {
+    if known && bytes.len() - position < 10 {
         return Error::Truncated { origin: origin.to_owned(), needed_bytes: length + 1, available_bytes: length };
     }
     not_onnx(origin, "its fields are not those of a model")

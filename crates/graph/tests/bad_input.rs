@@ -51,6 +51,15 @@ fn any_text_is_refused() {
     }
 }
 
+#[test]
+fn junk_that_decodes_as_an_empty_model_is_refused() {
+    let only_unknown = [0xc2, 0x3e, 0x02, b'h', b'i'];
+    let only_a_comment = [0x32, 0x02, b'h', b'i'];
+    for junk in [&only_unknown[..], &only_a_comment] {
+        assert_error!(read_bytes(junk), Error::NotOnnx { .. });
+    }
+}
+
 fn read_model(bytes: &[u8]) -> Result<(), Error> {
     let model = Model::from_bytes(Bytes::copy_from_slice(bytes), None)?;
     ensure_valid(&model)
