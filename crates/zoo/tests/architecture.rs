@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use trtforge_graph::Graph;
 use trtforge_graph::proto::{ModelProto, ValueInfoProto};
+use trtforge_graph::{Graph, ensure_valid};
 use trtforge_zoo::{Batch, Options, Variant, generate};
 use walk::{Convolution, Walk};
 
@@ -195,6 +195,7 @@ fn the_graph_reader_accepts_every_network() {
     for variant in Variant::ALL {
         let model = generate(&Options::new(variant)).expect("default options");
         let weights_bytes = model.weights_bytes();
+        ensure_valid(&model).expect("a sound model");
         let graph = Graph::new(model).expect("a sound graph");
         assert_eq!(graph.graph_outputs().len(), 2, "{variant}");
         let written = graph.into_model().expect("a model again");
