@@ -17,7 +17,7 @@ pub(super) fn check_graph(model: &ModelProto, graph: &GraphProto, findings: &mut
     for node in &graph.node {
         let version = opset(model, normal_domain(node.domain())).unwrap_or(i64::MAX);
         let Some(rules) = signature(node.domain(), node.op_type(), version) else { continue };
-        if let Some(problem) = mixed_types(node, rules, |name| known.get(name).copied()) {
+        if let Some(problem) = mixed_types(node, rules, |_, name| known.get(name).copied()) {
             findings.error(problem);
         }
     }
@@ -40,14 +40,14 @@ fn declared_element(info: &ValueInfoProto) -> Option<(&str, ElementType)> {
 pub(crate) fn mixed_types(
     node: &NodeProto,
     rules: Signature,
-    element_of: impl Fn(&str) -> Option<ElementType>,
+    element_of: impl Fn(Side, &str) -> Option<ElementType>,
 ) -> Option<Error> {
     let inputs = node.input.iter().enumerate().map(|(slot, value)| (Side::Input(slot), value));
     let outputs = node.output.iter().enumerate().map(|(slot, value)| (Side::Output(slot), value));
     let mut groups: Vec<(char, Side, &str, ElementType)> = Vec::new();
     for (side, value) in inputs.chain(outputs).filter(|(_, value)| !value.is_empty()) {
         let Some(letter) = rules.group(side) else { continue };
-        let Some(element) = element_of(value) else { continue };
+        let Some(element) = element_of(side, value) else { continue };
         match groups.iter().find(|group| group.0 == letter) {
             None => groups.push((letter, side, value, element)),
             Some((.., known)) if *known == element => {}

@@ -47,9 +47,9 @@ impl Graph {
 
 type Outcome<T = ()> = Result<T, PatchError>;
 
-/// A reader whose value changed: who, in which slot, from what, to what.
+/// A reader whose value changed: who (none: a graph output), from what, to what.
 struct Moved {
-    reader: String,
+    reader: Option<NodeId>,
     old: ValueId,
     new: ValueId,
     /// Whether the element types must be equal, whatever the operator accepts.
@@ -132,8 +132,9 @@ impl<'g> Edit<'g> {
         self.check_moves()?;
         self.write_names()?;
         self.relink_subgraphs()?;
-        self.check_types()?;
-        self.place_nodes()
+        let affected = self.affected_nodes();
+        self.check_types(&affected)?;
+        self.place_nodes(&affected)
     }
 
     fn check_targets(&self, patch: &Patch) -> Outcome {
@@ -308,13 +309,12 @@ impl<'g> Edit<'g> {
         let entry = self.graph.entry_mut(node);
         entry.inputs.resize(inputs.max(slot + 1), None);
         entry.proto.input.resize(inputs.max(slot + 1), String::new());
-        let reader = format!("node {:?}", self.graph.node_name(node));
-        self.move_use(Use { node, slot: Slot::Input(slot) }, new, reader, false);
+        self.move_use(Use { node, slot: Slot::Input(slot) }, new, false);
         Ok(())
     }
 
     /// Moves one input from its value to `new`.
-    fn move_use(&mut self, place: Use, new: Option<ValueId>, reader: String, strict: bool) {
+    fn move_use(&mut self, place: Use, new: Option<ValueId>, strict: bool) {
         let Slot::Input(slot) = place.slot else { return };
         let old = self.graph.inputs(place.node)[slot];
         self.graph.entry_mut(place.node).inputs[slot] = new;
@@ -327,7 +327,7 @@ impl<'g> Edit<'g> {
             self.graph.value_mut(new).consumers.push(place);
         }
         if let (Some(old), Some(new)) = (old, new) {
-            self.moved.push(Moved { reader, old, new, strict });
+            self.moved.push(Moved { reader: Some(place.node), old, new, strict });
         }
     }
 
@@ -387,9 +387,8 @@ impl<'g> Edit<'g> {
 
     fn redirect_use(&mut self, place: Use, old: ValueId, new: ValueId) {
         self.touch_node(place.node);
-        let reader = format!("node {:?}", self.graph.node_name(place.node));
         if let Slot::Input(_) = place.slot {
-            return self.move_use(place, Some(new), reader, true);
+            return self.move_use(place, Some(new), true);
         }
         self.touch_value(old);
         self.touch_value(new);
@@ -400,7 +399,7 @@ impl<'g> Edit<'g> {
         if !consumers.contains(&place) {
             consumers.push(place);
         }
-        self.moved.push(Moved { reader, old, new, strict: true });
+        self.moved.push(Moved { reader: Some(place.node), old, new, strict: true });
     }
 
     /// Makes a graph output return `new` under the name that it has.
@@ -411,7 +410,7 @@ impl<'g> Edit<'g> {
         }
         self.touch_value(old);
         self.touch_value(new);
-        self.moved.push(Moved { reader: format!("graph output {name:?}"), old, new, strict: true });
+        self.moved.push(Moved { reader: None, old, new, strict: true });
         self.graph.value_mut(old).is_output = false;
         let spare = self.graph.unique_name(&format!("{name}_inner"));
         self.give_name(old, &spare);
@@ -505,7 +504,7 @@ impl<'g> Edit<'g> {
         let Some(old) = self.before(moved.old) else { return Ok(()) };
         let new = self.graph.value(moved.new);
         let (Some(old_type), Some(new_type)) = (&old.ty, &new.ty) else { return Ok(()) };
-        let names = || (moved.reader.clone(), old.name.clone(), new.name.clone());
+        let names = || (self.reader_name(moved), old.name.clone(), new.name.clone());
         if let (true, Some(a), Some(b)) = (moved.strict, old_type.element(), new_type.element())
             && a != b
         {
@@ -520,10 +519,17 @@ impl<'g> Edit<'g> {
         Ok(())
     }
 
+    fn reader_name(&self, moved: &Moved) -> String {
+        match moved.reader {
+            Some(node) => format!("node {:?}", self.graph.node_name(node)),
+            None => "a graph output".to_owned(),
+        }
+    }
+
     /// Every node whose inputs, outputs or their types may have changed.
-    fn affected_nodes(&self) -> BTreeSet<NodeId> {
+    fn affected_nodes(&self) -> Vec<NodeId> {
         let new = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32));
-        let mut affected: BTreeSet<NodeId> = self.nodes.keys().copied().chain(new).collect();
+        let mut affected: Vec<NodeId> = self.nodes.keys().copied().chain(new).collect();
         for (&id, old) in &self.values {
             let Some(value) = &self.graph.values[id.index()] else { continue };
             if value.ty != old.ty {
@@ -532,15 +538,17 @@ impl<'g> Edit<'g> {
             }
         }
         affected.retain(|&node| self.graph.contains_node(node));
+        affected.sort_unstable();
+        affected.dedup();
         affected
     }
 
-    fn check_types(&self) -> Outcome {
-        for node in self.affected_nodes() {
+    fn check_types(&self, affected: &[NodeId]) -> Outcome {
+        for &node in affected {
             let opset = self.graph.opset(self.graph.domain(node)).unwrap_or(i64::MAX);
             match signature(self.graph.domain(node), self.graph.op_type(node), opset) {
                 Some(rules) => {
-                    let element = |name: &str| self.graph.value(self.graph.value_id(name)?).ty.as_ref()?.element();
+                    let element = |side, _: &str| self.graph.value(self.graph.at(node, side)?).ty.as_ref()?.element();
                     mixed_types(self.graph.node(node), rules, element).map_or(Ok(()), |error| Err(invalid(error)))?;
                 }
                 None => self.check_unknown_operator(node)?,
@@ -635,7 +643,7 @@ impl<'g> Edit<'g> {
     }
 
     /// Puts new nodes into the running order, each just before its first reader, and sorts all if that is not enough.
-    fn place_nodes(&mut self) -> Outcome {
+    fn place_nodes(&mut self, affected: &[NodeId]) -> Outcome {
         for index in (self.first_new_node..self.graph.nodes.len()).rev() {
             let node = NodeId(index as u32);
             match self.first_reader(node) {
@@ -644,7 +652,7 @@ impl<'g> Edit<'g> {
             }
             self.placed.push(node);
         }
-        if self.affected_nodes().into_iter().any(|node| !self.is_in_order(node)) {
+        if affected.iter().any(|&node| !self.is_in_order(node)) {
             self.sort_all()?;
         }
         Ok(())

@@ -31,6 +31,7 @@ impl Graph {
         let (nodes, initializers) = (take(&mut graph.node), take(&mut graph.initializer));
         let value_infos = take(&mut graph.value_info);
         let mut graph = Self::empty(model);
+        graph.reserve(nodes.len(), nodes.len() + initializers.len());
         graph.register_initializers(initializers)?;
         graph.register_inputs()?;
         graph.register_nodes(nodes)?;
@@ -56,6 +57,12 @@ impl Graph {
             reserved: HashSet::new(),
             name_counters: HashMap::new(),
         }
+    }
+
+    fn reserve(&mut self, nodes: usize, values: usize) {
+        self.nodes.reserve(nodes);
+        self.values.reserve(values);
+        self.names.reserve(values);
     }
 
     fn proto(&self) -> &GraphProto {
@@ -96,27 +103,45 @@ impl Graph {
     }
 
     fn register_nodes(&mut self, nodes: Vec<NodeProto>) -> Result<()> {
-        for (index, proto) in nodes.into_iter().enumerate() {
+        for (index, mut proto) in nodes.into_iter().enumerate() {
             let node = NodeId(index as u32);
-            let names = proto.output.clone();
             self.reserved.extend(inner_names(&proto));
-            self.nodes.push(Some(Node { proto, inputs: Vec::new(), outputs: Vec::new(), captures: Vec::new() }));
-            for (slot, name) in names.iter().enumerate() {
-                let output = match name.is_empty() {
-                    true => None,
-                    false => Some(self.define(name, None, Producer::Node { node, slot })?),
-                };
-                self.entry_mut(node).outputs.push(output);
-            }
+            let names = take(&mut proto.output);
+            let outputs = self.define_outputs(node, &proto, &names)?;
+            proto.output = names;
+            self.nodes.push(Some(Node { proto, inputs: Vec::new(), outputs, captures: Vec::new() }));
         }
         Ok(())
+    }
+
+    fn define_outputs(&mut self, node: NodeId, proto: &NodeProto, names: &[String]) -> Result<Vec<Option<ValueId>>> {
+        let mut outputs = Vec::with_capacity(names.len());
+        for (slot, name) in names.iter().enumerate() {
+            let output = match name.is_empty() {
+                true => None,
+                false => Some(self.define_for(proto, name, Producer::Node { node, slot })?),
+            };
+            outputs.push(output);
+        }
+        Ok(outputs)
+    }
+
+    /// As [`Graph::define`], for a node that is not in the graph yet.
+    fn define_for(&mut self, proto: &NodeProto, name: &str, producer: Producer) -> Result<ValueId> {
+        self.define(name, None, producer).map_err(|error| match error {
+            Error::DuplicateValue { value, first, .. } => {
+                let second = format!("node {:?}", display_name(proto));
+                Error::DuplicateValue { value, first, second }
+            }
+            other => other,
+        })
     }
 
     fn link_nodes(&mut self) -> Result<()> {
         for index in 0..self.nodes.len() {
             let node = NodeId(index as u32);
-            let inputs = self.node(node).input.clone();
-            let inputs = inputs.iter().map(|name| self.resolve(node, name)).collect::<Result<Vec<_>>>()?;
+            let inputs =
+                self.node(node).input.iter().map(|name| self.resolve(node, name)).collect::<Result<Vec<_>>>()?;
             let captures = self.resolve_captures(node)?;
             self.connect(node, inputs, captures);
         }

@@ -17,6 +17,7 @@ pub use patch::{Patch, PatchSummary, ValueRef};
 use crate::error::Error;
 use crate::model::Model;
 use crate::proto::{AttributeProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::signatures::Side;
 use crate::tensor::Tensor;
 use crate::types::ValueType;
 use order::Order;
@@ -203,6 +204,13 @@ impl Graph {
     /// The value in an output slot, if the slot exists and is used.
     pub fn output(&self, node: NodeId, slot: usize) -> Option<ValueId> {
         self.outputs(node).get(slot).copied().flatten()
+    }
+
+    fn at(&self, node: NodeId, side: Side) -> Option<ValueId> {
+        match side {
+            Side::Input(slot) => self.input(node, slot),
+            Side::Output(slot) => self.output(node, slot),
+        }
     }
 
     /// A value.
