@@ -1,7 +1,8 @@
 //! The builder: makes networks, configurations and profiles, and engines out of them.
 //!
 //! A builder and what it makes belong to one thread, which the compiler checks: TensorRT's builder
-//! is not made for use from two. Several builders may work in several threads.
+//! is not made for use from two. Several builders may live in several threads, but only one builds at
+//! a time; the others wait.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use trtx_sys::nvinfer1::IBuilder;
 
 use crate::logger::LoggerLease;
 use crate::memory_totals::{self, Shortage};
+use crate::turn::Turn;
 use crate::{
     BuilderConfig, Error, LogLine, MemoryPool, MemoryTotals, Network, OptimizationProfile, Result, SerializedEngine,
     TensorRt, preflight,
@@ -130,10 +132,13 @@ impl Builder {
 
     /// Builds an engine; takes seconds to minutes and calls the progress receiver meanwhile.
     ///
+    /// Builds of one process take turns: this waits while another builder builds. A progress receiver
+    /// must not wait for another build, which waits for this one.
+    ///
     /// Both are borrowed mutably because TensorRT changes them; they can be used again.
     ///
     /// # Errors
-    /// [`Error::NetworkEmpty`], [`Error::OtherBuilder`] and [`Error::Profile`] before TensorRT is
+    /// [`Error::NetworkEmpty`], [`Error::OtherBuilder`], [`Error::Profile`] and [`Error::NestedBuild`] before TensorRT is
     /// asked; [`Error::Cancelled`] and [`Error::ProgressPanicked`] when the progress receiver ended
     /// it; [`Error::OutOfWorkspace`] when the workspace limit is too small; [`Error::Build`] otherwise.
     pub fn build(&self, network: &mut Network, config: &mut BuilderConfig) -> Result<Built> {
@@ -143,11 +148,13 @@ impl Builder {
             return Err(Error::NetworkEmpty);
         }
         preflight::check_profiles(&network.inputs(), config.profiles())?;
+        let turn = Turn::wait()?;
         self.handle.logger.clear();
         config.before_build();
         let start = Instant::now();
         let memory = self.handle.with(|it| it.buildSerializedNetwork(network.pin_mut(), config.pin_mut()));
         let duration = start.elapsed();
+        drop(turn);
         // SAFETY: new host memory, or null; the caller of TensorRT owns it.
         let engine = unsafe { SerializedEngine::take(memory) };
         match (config.verdict(), engine) {

@@ -130,6 +130,9 @@ pub enum Error {
         /// What is wrong with it.
         fault: ProfileFault,
     },
+    /// A build was asked for from within a build, by its progress receiver or listener.
+    #[error("a build cannot start from within another one")]
+    NestedBuild,
     /// The build failed.
     #[error("TensorRT could not build the engine{}", first_error(log))]
     Build {

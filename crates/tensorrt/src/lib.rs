@@ -48,6 +48,7 @@ mod serialized;
 mod shim;
 #[cfg(feature = "enterprise")]
 mod timing_cache;
+mod turn;
 mod version;
 
 pub use builder::{BuildReport, Builder, Built};

@@ -206,3 +206,44 @@ fn several_threads_build_at_once_and_keep_their_logs_apart() {
     });
     assert_eq!(reports, [1; 4]);
 }
+
+#[cfg(not(feature = "enterprise"))]
+#[test]
+fn builds_for_different_targets_do_not_disturb_each_other() {
+    use trtforge_tensorrt::ComputeCapability;
+    let Some(tensorrt) = tensorrt() else { return };
+    let Some(bytes) = model("mnist_winml.onnx") else { return };
+    let build = |target: ComputeCapability| {
+        for _ in 0..4 {
+            let (builder, mut network, mut config) = ready(tensorrt, &bytes);
+            config.set_compute_capabilities(&[target]).expect("a target");
+            check(&builder.build(&mut network, &mut config).expect("an engine"));
+        }
+    };
+    std::thread::scope(|scope| {
+        for target in &ComputeCapability::ALL[1..] {
+            scope.spawn(|| build(*target));
+        }
+    });
+}
+
+#[test]
+fn a_build_does_not_start_within_a_build() {
+    let Some(tensorrt) = tensorrt() else { return };
+    let Some(bytes) = model("mnist_winml.onnx") else { return };
+    let (builder, mut network, mut config) = ready(tensorrt, &bytes);
+    let inner = bytes.clone();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let nested = move |_: ProgressEvent<'_>| {
+        let (builder, mut network, mut config) = ready(tensorrt, &inner);
+        if let Err(Error::NestedBuild) = builder.build(&mut network, &mut config) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Flow::Cancel
+    };
+    config.set_progress(Box::new(nested)).expect("a monitor");
+    let error = builder.build(&mut network, &mut config).expect_err("cancelled");
+    assert!(matches!(error, Error::Cancelled), "{error:?}");
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
+}
