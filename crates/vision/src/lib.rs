@@ -1,9 +1,33 @@
-//! Temporary.
-#![allow(missing_docs)]
+//! Image files to network input tensors.
+//!
+//! One [`Preprocess`] block serves calibration, verification, detection and evaluation alike, so that a network sees the
+//! same pixels whenever it sees an image. This crate reads files and computes numbers; it must never know of networks,
+//! devices or the other crates.
+//!
+//! ```no_run
+//! use trtforge_vision::{Input, Preprocess, read_image};
+//!
+//! # fn main() -> trtforge_vision::Result<()> {
+//! let image = read_image("street.jpg".as_ref())?;
+//! let preprocess = Preprocess::default();
+//! let tensor = preprocess.tensor(&image, Input::rgb(640, 640))?;
+//! assert_eq!(tensor.len(), 3 * 640 * 640);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod error;
+mod placement;
+mod preprocess;
+mod read;
+mod resize;
+mod size;
+
+pub use error::{Error, Result};
 pub use image::RgbImage;
-#[derive(Clone,Copy,Debug,PartialEq,serde::Deserialize,Default)] #[serde(rename_all="lowercase")] pub enum Layout {#[default] Nchw,Nhwc}
-#[derive(Clone,Debug,Default,serde::Deserialize)] pub struct Preprocess { pub layout: Layout }
-#[derive(Debug, thiserror::Error)] #[error("x")] pub struct Error;
-impl Error { pub fn hint(&self)->Option<String>{None} }
-pub fn read_image(_:&std::path::Path)->Result<RgbImage,Error>{Err(Error)}
-impl Preprocess { pub fn tensor(&self,_:&RgbImage,_:u32,_:u32,_:usize)->Vec<f32>{vec![]} }
+pub use placement::Placement;
+pub use preprocess::{ChannelOrder, Fit, Input, Layout, Preprocess};
+pub use read::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, read_image, read_image_bytes};
+pub use size::Size;
