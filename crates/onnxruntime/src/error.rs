@@ -22,14 +22,9 @@ pub enum Error {
     /// The library is nowhere.
     #[error(transparent)]
     Missing(#[from] trtforge_libraries::Missing),
-    /// The library's file is incomplete or is no library; it was not opened.
-    #[error("{} cannot be ONNX Runtime: {fault}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: String,
-    },
+    /// The library's file is cut short or is no library for this machine; it was not opened.
+    #[error(transparent)]
+    Unusable(#[from] trtforge_libraries::Unusable),
     /// The system's loader refused the library.
     #[error("{} cannot be loaded", path.display())]
     Load {
@@ -211,7 +206,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Error::Missing(missing) => return missing.hint(),
-            Error::Damaged { .. } | Error::WrongLibrary { .. } | Error::Load { .. } => {
+            Error::Unusable(unusable) => return unusable.hint(),
+            Error::WrongLibrary { .. } | Error::Load { .. } => {
                 "remove that file and run `make setup`, which fetches it again and checks it"
             }
             Error::TooOld { .. } => "run `make setup`, or point TRTFORGE_LIB_DIR at a newer library",

@@ -37,7 +37,6 @@ mod order;
 mod restore;
 mod runtime;
 mod session;
-mod shared_object;
 mod staging;
 
 pub use error::{Error, Result};

@@ -10,8 +10,8 @@ use ort::environment::Environment;
 use trtforge_libraries::{Found, ONNX_RUNTIME, find};
 
 use crate::error::{Error, Result};
+use crate::log;
 use crate::runtime::Version;
-use crate::{log, shared_object};
 
 /// The oldest version whose options this crate's sessions rely on; `ort`'s `api-` feature must not be above it.
 pub(crate) const OLDEST: Version = Version { major: 1, minor: 24, patch: 0 };
@@ -27,21 +27,12 @@ pub(crate) struct Opened {
 pub(crate) fn open() -> Result<Opened> {
     let found = find(&ONNX_RUNTIME)?;
     let path = found.path.as_path();
-    check_file(path)?;
+    trtforge_libraries::check(path)?;
     let version = check_version(path)?;
     let builder = ort::init_from(path).map_err(|source| Error::Load { path: path.into(), source: source.into() })?;
     let builder = builder.with_name("trtforge").with_telemetry(false).with_logger(log::silent());
     let environment = builder.build().map_err(|error| Error::Start { reason: error.message().to_owned() })?;
     Ok(Opened { environment, version, found })
-}
-
-fn check_file(path: &Path) -> Result<()> {
-    let fault =
-        shared_object::fault(path).map_err(|source| Error::Load { path: path.into(), source: source.into() })?;
-    match fault {
-        Some(fault) => Err(Error::Damaged { path: path.into(), fault }),
-        None => Ok(()),
-    }
 }
 
 fn check_version(path: &Path) -> Result<Version> {
