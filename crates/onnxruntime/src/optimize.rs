@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use trtforge_graph::construct::{node, scalar, tensor_value, value_info};
 use trtforge_graph::proto::{GraphProto, ModelProto};
-use trtforge_graph::{ElementType, Model};
+use trtforge_graph::{ElementType, Model, ValueType};
 
 use crate::OnnxRuntime;
 use crate::error::{Error, Result};
@@ -63,7 +63,13 @@ impl OnnxRuntime {
         self.save_simplified(&staged, folded_limit(model))?;
         let mut saved = staged.saved()?;
         remove_half_casts(saved.graph.mut_or_insert_default());
-        restore(model.proto_mut(), saved, &staged)
+        restore(model.proto_mut(), saved, &staged)?;
+        let graph = model.proto_mut().graph.mut_or_insert_default();
+        if has_half(graph) {
+            // The types are those of the run in float.
+            graph.value_info.clear();
+        }
+        Ok(())
     }
 
     /// Gives a type to the values that simplification made up, which a second look at the model has to find.
@@ -97,6 +103,14 @@ impl OnnxRuntime {
 /// Bytes that one folded constant may take: room for any weight in another order, and for small models' tables.
 fn folded_limit(model: &Model) -> u64 {
     model.weights_bytes().max(FOLDED_BYTES)
+}
+
+/// Whether `graph` takes, gives, holds or casts to half-precision numbers.
+fn has_half(graph: &GraphProto) -> bool {
+    let half = |number| matches!(ElementType::from_onnx(number), ElementType::Float16 | ElementType::BFloat16);
+    let ends = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
+    let mut types = ends.filter_map(|value| ValueType::from_proto(value.type_.as_ref()?)?.element());
+    graph.initializer.iter().any(|tensor| half(tensor.data_type())) || types.any(|element| half(element.to_onnx()))
 }
 
 /// Values that nodes of `graph` make and that have no type.

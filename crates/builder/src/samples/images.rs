@@ -4,7 +4,7 @@ use super::{SampleInput, pack};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Tensor};
-use trtforge_vision::{Layout, Preprocess, RgbImage, read_image};
+use trtforge_vision::{Input, Layout, Preprocess, RgbImage, read_image};
 
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm"];
 
@@ -96,11 +96,17 @@ pub(super) fn sample(
     for item in 0..batch {
         let file = &files[(index * batch + item).min(files.len() - 1)];
         let image = read_image(file).map_err(|source| Error::Image { path: file.clone(), source })?;
-        values.extend(pixels(&image, preprocess, &layout));
+        let pixels = pixels(&image, preprocess, &layout);
+        values.extend(pixels.map_err(|source| Error::Image { path: file.clone(), source })?);
     }
     Ok(vec![(input.name.clone(), pack(input, values)?)])
 }
 
-pub(super) fn pixels(image: &RgbImage, preprocess: &Preprocess, layout: &ImageLayout) -> Vec<f32> {
-    preprocess.tensor(image, layout.width as u32, layout.height as u32, layout.channels)
+pub(super) fn pixels(
+    image: &RgbImage,
+    preprocess: &Preprocess,
+    layout: &ImageLayout,
+) -> trtforge_vision::Result<Vec<f32>> {
+    let (width, height) = (layout.width as u32, layout.height as u32);
+    preprocess.tensor(image, Input { width, height, grey: layout.channels == 1 })
 }

@@ -3,7 +3,7 @@
 //! Seeded by input and sample index, so a build without data gives the same result every time.
 
 use super::{SampleInput, images, pack};
-use crate::Result;
+use crate::{Error, Result};
 use trtforge_graph::{ElementType, Tensor};
 use trtforge_vision::{Preprocess, RgbImage};
 
@@ -13,7 +13,8 @@ pub(super) fn tensor(input: &SampleInput, preprocess: &Preprocess, index: u64) -
         let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
         for _ in 0..input.shape[0] {
             let picture = picture(layout.width as u32, layout.height as u32, &mut random);
-            values.extend(images::pixels(&picture, preprocess, &layout));
+            let pixels = images::pixels(&picture, preprocess, &layout);
+            values.extend(pixels.map_err(|error| Error::Samples(error.to_string()))?);
         }
         return pack(input, values);
     }
