@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::runtime::Version;
 
-/// The oldest version whose options this crate's sessions rely on; `ort`'s `api-` feature must not be above it.
-pub(crate) const OLDEST: Version = Version { major: 1, minor: 24, patch: 0 };
+/// The oldest version that has every option this crate relies on: an older one would fold the weights of quantized models
+/// (before 1.26) and write out constants of any size (before 1.28). `ort`'s `api-` feature must not be above it.
+pub(crate) const OLDEST: Version = Version { major: 1, minor: 28, patch: 0 };
 
 /// The library, ready for sessions.
 pub(crate) struct Opened {

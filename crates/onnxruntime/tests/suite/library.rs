@@ -12,7 +12,7 @@ const CASE: &str = "TRTFORGE_TEST_LIBRARY_CASE";
 #[test]
 fn the_library_says_its_version() {
     let Some(runtime) = runtime() else { return };
-    assert!(runtime.version().minor >= 24, "{}", runtime.version());
+    assert!(runtime.version().minor >= 28, "{}", runtime.version());
     assert!(runtime.path().is_file());
     assert_eq!(OnnxRuntime::load().unwrap().version(), runtime.version());
 }
@@ -89,4 +89,28 @@ fn another_file_under_the_name_is_refused() {
 fn some_other_library() -> Option<PathBuf> {
     let folders = ["/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     folders.iter().map(|folder| Path::new(folder).join("libm.so.6")).find(|path| path.is_file())
+}
+
+#[test]
+fn an_older_version_is_refused_by_its_number() {
+    if runtime().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("old.c");
+    let text = r#"
+        static const char *version(void) { return "1.16.3"; }
+        static const void *api(unsigned number) { return 0; }
+        static const struct { const void *(*api)(unsigned); const char *(*version)(void); } base = { api, version };
+        const void *OrtGetApiBase(void) { return &base; }
+    "#;
+    std::fs::write(&source, text).unwrap();
+    let library = folder.path().join("libonnxruntime.so.1.16.3");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no C compiler");
+        return;
+    }
+    let answer = answer_with(folder.path());
+    assert!(answer.starts_with("old: ") && answer.contains("1.16.3") && answer.contains("1.28.0"), "{answer}");
 }
