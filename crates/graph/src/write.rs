@@ -97,9 +97,44 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Keeps the first failure of the output, which the encoder would return as one of its own.
+struct Observed<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<io::Error>,
+}
+
+impl Observed<'_> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            self.failed.get_or_insert(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Observed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.note(result)
+    }
+}
+
 fn encode(proto: &ModelProto, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut stream = CodedOutputStream::new(out);
-    proto.write_to_with_cached_sizes(&mut stream).and_then(|()| stream.flush()).map_err(Failure::Encode)
+    let mut observed = Observed { out, failed: None };
+    let mut stream = CodedOutputStream::new(&mut observed);
+    let encoded = proto.write_to_with_cached_sizes(&mut stream).and_then(|()| stream.flush());
+    drop(stream);
+    match (encoded, observed.failed) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(error)) => Err(Failure::Io(error)),
+        (Err(error), None) => Err(Failure::Encode(error)),
+    }
 }
 
 fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<()> {
@@ -109,7 +144,7 @@ fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failu
     let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
     fill(&mut out).map_err(|failure| match failure {
         Failure::Io(source) => failed(source),
-        Failure::Encode(source) => encode_error(path, source),
+        Failure::Encode(source) => Error::Encode { source },
     })?;
     out.flush().map_err(failed)?;
     drop(out);
@@ -127,19 +162,41 @@ fn temporary_file(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
     Ok(temporary)
 }
 
-/// Failures of the output reach us through the encoder; they are the file's, not the model's.
-fn encode_error(path: &Path, source: protobuf::Error) -> Error {
-    let text = source.to_string();
-    match io::Error::from(source) {
-        source if source.kind() != io::ErrorKind::Other => Error::Io { action: "write", path: path.to_owned(), source },
-        source => {
-            Error::Io { action: "encode", path: path.to_owned(), source: io::Error::other(format!("{text}: {source}")) }
-        }
-    }
+/// Where the weights of the model at `path` go. The name is written into the model, so it is made of text.
+fn data_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{name}.data"))
 }
 
-fn data_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".data");
-    path.with_file_name(name)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::construct::{model, tensor};
+    use crate::proto::GraphProto;
+
+    /// An output with room for so many bytes.
+    struct Room(usize);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_the_outputs_failure() {
+        let weights = tensor("w", [100_000], vec![1f32; 100_000]);
+        let proto = model(GraphProto { initializer: vec![weights], ..Default::default() }, 8, 17);
+        let size = proto.compute_size() as usize;
+        assert!(encode(&proto, &mut Room(size)).is_ok());
+        for room in [0, 10, size - 1] {
+            let failure = encode(&proto, &mut Room(room));
+            assert!(matches!(failure, Err(Failure::Io(error)) if error.kind() == io::ErrorKind::StorageFull));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use trtforge_graph::{Graph, Model, Result};
+use trtforge_graph::{Graph, Model, Result, ensure_valid};
 
 fn models() -> Vec<PathBuf> {
     let Some(root) = std::env::var_os("TRTFORGE_TEST_DATA") else {
@@ -31,6 +31,7 @@ fn reading_and_writing_changes_nothing() -> Result<()> {
 fn indexing_keeps_nodes_and_weights() -> Result<()> {
     for path in models() {
         let model = Model::read(&path)?;
+        ensure_valid(&model)?;
         let again = Graph::new(model.clone())?.into_model()?;
         let (before, after) = (&model.proto().graph, &again.proto().graph);
         assert_eq!(before.node, after.node, "{}", path.display());

@@ -85,7 +85,10 @@ fn external_data_comes_back_as_external_data() -> Result<()> {
     Graph::new(model)?.into_model()?.write(&copy)?;
     assert!(fs::metadata(&copy).expect("exists").len() < 1024);
     assert_eq!(fs::metadata(folder.path().join("copy.onnx.data")).expect("exists").len(), 2048);
-    assert_eq!(Model::read(&copy)?.proto(), &wide());
+    let read = Model::read(&copy)?;
+    assert_eq!(read.proto(), &wide());
+    read.write(&copy)?;
+    assert_eq!(Model::read(&copy)?.proto(), &wide(), "written over the files that it points into");
     Ok(())
 }
 

@@ -4,17 +4,17 @@
 //! and the cost depends on the patch, not on the graph. Only when an edit breaks the running order are all nodes
 //! sorted again.
 
+mod redirect;
+mod settle;
+mod verify;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::patch::{AttributeEdit, Patch, PatchSummary, ValueRef};
-use super::subgraphs::{inner_names, rename_captures};
-use super::{Graph, Node, NodeId, Producer, Slot, Use, Value, ValueId, order};
-use crate::check::types::mixed_types;
-use crate::construct;
-use crate::element::ElementType;
+use super::subgraphs::inner_names;
+use super::{Graph, Node, NodeId, Producer, Slot, Use, Value, ValueId};
 use crate::error::{Error, PatchError, Result};
 use crate::proto::{AttributeProto, NodeProto, TensorProto};
-use crate::signatures::signature;
 use crate::types::ValueType;
 
 impl Graph {
@@ -156,8 +156,6 @@ impl<'g> Edit<'g> {
         }
     }
 
-    // Saving
-
     fn touch_node(&mut self, node: NodeId) {
         if node.index() >= self.first_new_node || self.nodes.contains_key(&node) {
             return;
@@ -185,8 +183,6 @@ impl<'g> Edit<'g> {
         let consumers: Vec<NodeId> = self.graph.value(value).consumers.iter().map(|consumer| consumer.node).collect();
         consumers.into_iter().for_each(|node| self.touch_node(node));
     }
-
-    // Edits
 
     fn remove_node(&mut self, node: NodeId) {
         self.touch_node(node);
@@ -260,7 +256,7 @@ impl<'g> Edit<'g> {
     }
 
     fn add_initializer(&mut self, tensor: TensorProto) -> Outcome {
-        let ty = super::index::tensor_type(&tensor, &tensor.dims);
+        let ty = crate::graph::index::tensor_type(&tensor, &tensor.dims);
         let id = self.define(tensor.name(), ty, Producer::Initializer)?;
         self.graph.initializers.insert(id, tensor);
         Ok(())
@@ -268,7 +264,7 @@ impl<'g> Edit<'g> {
 
     fn add_node(&mut self, proto: NodeProto, types: Vec<Option<ValueType>>) -> Outcome<NodeId> {
         if types.len() != proto.output.len() {
-            let node = super::display_name(&proto);
+            let node = crate::graph::display_name(&proto);
             return Err(PatchError::OutputTypes { node, outputs: proto.output.len(), types: types.len() });
         }
         let node = NodeId(self.graph.nodes.len() as u32);
@@ -331,116 +327,6 @@ impl<'g> Edit<'g> {
         }
     }
 
-    // Redirects
-
-    fn redirect_all(&mut self, redirects: &[(ValueId, String)]) -> Outcome {
-        let mut targets = BTreeMap::new();
-        for (old, name) in redirects {
-            let new = self.find(&ValueRef::Name(name.clone()))?;
-            self.find(&ValueRef::Id(*old))?;
-            if targets.insert(*old, new).is_some_and(|other| other != new) {
-                return Err(PatchError::RedirectedTwice(self.graph.value(*old).name.clone()));
-            }
-        }
-        let resolved = targets.keys().map(|&old| Ok((old, self.final_target(old, &targets)?)));
-        let resolved = resolved.collect::<Outcome<Vec<_>>>()?;
-        let uses: Vec<Vec<Use>> = resolved.iter().map(|&(old, _)| self.old_uses(old)).collect();
-        for (&(old, new), uses) in resolved.iter().zip(uses) {
-            uses.into_iter().for_each(|place| self.redirect_use(place, old, new));
-        }
-        for (old, new) in resolved {
-            if self.graph.value(old).is_output {
-                self.redirect_output(old, new)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn final_target(&self, old: ValueId, targets: &BTreeMap<ValueId, ValueId>) -> Outcome<ValueId> {
-        let mut target = targets[&old];
-        for _ in 0..targets.len() {
-            match targets.get(&target) {
-                Some(&next) => target = next,
-                None => return Ok(target),
-            }
-        }
-        match targets.contains_key(&target) {
-            true => Err(PatchError::RedirectCircle(self.graph.value(old).name.clone())),
-            false => Ok(target),
-        }
-    }
-
-    /// The readers of a value that were there before this patch.
-    fn old_uses(&self, value: ValueId) -> Vec<Use> {
-        let uses = self.graph.value(value).consumers.iter();
-        let replaced = |place: &&Use| self.was_reading(place, value);
-        uses.filter(|place| place.node.index() < self.first_new_node).filter(replaced).copied().collect()
-    }
-
-    /// Whether the input read `value` before the patch; an input just replaced by name must keep what it was given.
-    fn was_reading(&self, place: &Use, value: ValueId) -> bool {
-        match (self.nodes.get(&place.node), place.slot) {
-            (Some(saved), Slot::Input(slot)) => saved.inputs.get(slot).copied().flatten() == Some(value),
-            _ => true,
-        }
-    }
-
-    fn redirect_use(&mut self, place: Use, old: ValueId, new: ValueId) {
-        self.touch_node(place.node);
-        if let Slot::Input(_) = place.slot {
-            return self.move_use(place, Some(new), true);
-        }
-        self.touch_value(old);
-        self.touch_value(new);
-        let captures = &mut self.graph.entry_mut(place.node).captures;
-        captures.iter_mut().filter(|value| **value == old).for_each(|value| *value = new);
-        self.graph.value_mut(old).consumers.retain(|consumer| *consumer != place);
-        let consumers = &mut self.graph.value_mut(new).consumers;
-        if !consumers.contains(&place) {
-            consumers.push(place);
-        }
-        self.moved.push(Moved { reader: Some(place.node), old, new, strict: true });
-    }
-
-    /// Makes a graph output return `new` under the name that it has.
-    fn redirect_output(&mut self, old: ValueId, new: ValueId) -> Outcome {
-        let name = self.graph.value(old).name.clone();
-        if self.graph.value(old).producer == Producer::GraphInput {
-            return Err(PatchError::InterfaceName(name));
-        }
-        self.touch_value(old);
-        self.touch_value(new);
-        self.moved.push(Moved { reader: None, old, new, strict: true });
-        self.graph.value_mut(old).is_output = false;
-        let spare = self.graph.unique_name(&format!("{name}_inner"));
-        self.give_name(old, &spare);
-        let target = self.graph.value(new);
-        let renamable = matches!(target.producer, Producer::Node { .. }) && !target.is_output;
-        let output = match renamable {
-            true => {
-                self.renamed.push((target.name.clone(), name.clone()));
-                self.give_name(new, &name);
-                new
-            }
-            false => self.add_output_identity(new, &name)?,
-        };
-        if !self.orphans.contains(&old) {
-            self.renamed.push((name, spare));
-        }
-        self.graph.value_mut(output).is_output = true;
-        self.graph.outputs.iter_mut().filter(|id| **id == old).for_each(|id| *id = output);
-        Ok(())
-    }
-
-    fn add_output_identity(&mut self, value: ValueId, name: &str) -> Outcome<ValueId> {
-        let (source, ty) = (self.graph.value(value).name.clone(), self.graph.value(value).ty.clone());
-        let node = self.add_node(construct::node("Identity", name, [source], [name]), vec![ty])?;
-        self.link_added(node)?;
-        self.graph.output(node, 0).ok_or_else(|| PatchError::NoSuchValue(name.to_owned()))
-    }
-
-    // Attributes and types
-
     fn edit_attribute(&mut self, node: NodeId, change: AttributeEdit) {
         self.touch_node(node);
         let attributes = &mut self.graph.entry_mut(node).proto.attribute;
@@ -469,229 +355,6 @@ impl<'g> Edit<'g> {
             ValueRef::Name(name) => self.graph.value_id(name).ok_or_else(|| PatchError::NoSuchValue(name.clone())),
         }
     }
-
-    // Checks
-
-    fn drop_orphans(&mut self) -> Outcome {
-        for value in std::mem::take(&mut self.orphans) {
-            let entry = self.graph.value(value);
-            if let Some(reader) = entry.consumers.first() {
-                let reader = format!("node {:?}", self.graph.node_name(reader.node));
-                return Err(PatchError::StillUsed { value: entry.name.clone(), reader });
-            }
-            if entry.is_output {
-                return Err(PatchError::StillUsed { value: entry.name.clone(), reader: "a graph output".to_owned() });
-            }
-            self.graph.names.remove(&entry.name.clone());
-            self.graph.values[value.index()] = None;
-        }
-        for &node in &self.removed {
-            self.graph.nodes[node.index()] = None;
-        }
-        Ok(())
-    }
-
-    /// What a value was before the patch, or is now if it is new.
-    fn before(&self, value: ValueId) -> Option<&Value> {
-        self.values.get(&value).or_else(|| self.graph.values[value.index()].as_ref())
-    }
-
-    fn check_moves(&self) -> Outcome {
-        self.moved.iter().try_for_each(|moved| self.check_move(moved))
-    }
-
-    fn check_move(&self, moved: &Moved) -> Outcome {
-        let Some(old) = self.before(moved.old) else { return Ok(()) };
-        let new = self.graph.value(moved.new);
-        let (Some(old_type), Some(new_type)) = (&old.ty, &new.ty) else { return Ok(()) };
-        let names = || (self.reader_name(moved), old.name.clone(), new.name.clone());
-        if let (true, Some(a), Some(b)) = (moved.strict, old_type.element(), new_type.element())
-            && a != b
-        {
-            let (reader, old, new) = names();
-            return Err(PatchError::ElementType { reader, old, old_type: a, new, new_type: b });
-        }
-        if !agree(old_type, new_type) {
-            let (reader, old, new) = names();
-            let (old_type, new_type) = (old_type.to_string(), new_type.to_string());
-            return Err(PatchError::Shape { reader, old, old_type, new, new_type });
-        }
-        Ok(())
-    }
-
-    fn reader_name(&self, moved: &Moved) -> String {
-        match moved.reader {
-            Some(node) => format!("node {:?}", self.graph.node_name(node)),
-            None => "a graph output".to_owned(),
-        }
-    }
-
-    /// Every node whose inputs, outputs or their types may have changed.
-    fn affected_nodes(&self) -> Vec<NodeId> {
-        let new = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32));
-        let mut affected: Vec<NodeId> = self.nodes.keys().copied().chain(new).collect();
-        for (&id, old) in &self.values {
-            let Some(value) = &self.graph.values[id.index()] else { continue };
-            if value.ty != old.ty {
-                affected.extend(value.consumers.iter().map(|consumer| consumer.node));
-                affected.extend(self.graph.producer(id));
-            }
-        }
-        affected.retain(|&node| self.graph.contains_node(node));
-        affected.sort_unstable();
-        affected.dedup();
-        affected
-    }
-
-    fn check_types(&self, affected: &[NodeId]) -> Outcome {
-        for &node in affected {
-            let opset = self.graph.opset(self.graph.domain(node)).unwrap_or(i64::MAX);
-            match signature(self.graph.domain(node), self.graph.op_type(node), opset) {
-                Some(rules) => {
-                    let element = |side, _: &str| self.graph.value(self.graph.at(node, side)?).ty.as_ref()?.element();
-                    mixed_types(self.graph.node(node), rules, element).map_or(Ok(()), |error| Err(invalid(error)))?;
-                }
-                None => self.check_unknown_operator(node)?,
-            }
-            self.check_captures(node)?;
-        }
-        Ok(())
-    }
-
-    fn check_unknown_operator(&self, node: NodeId) -> Outcome {
-        let Some(saved) = self.nodes.get(&node).or_else(|| self.untouched(node)) else { return Ok(()) };
-        let pairs = saved.inputs.iter().zip(self.graph.inputs(node));
-        let outputs = saved.outputs.iter().zip(self.graph.outputs(node));
-        pairs.chain(outputs).try_for_each(|(old, new)| match (old, new) {
-            (Some(old), Some(new)) => self.check_same_element(node, *old, *new),
-            _ => Ok(()),
-        })
-    }
-
-    fn check_captures(&self, node: NodeId) -> Outcome {
-        if self.new_subgraphs.contains(&node) || node.index() >= self.first_new_node {
-            return Ok(());
-        }
-        self.graph.captures(node).iter().try_for_each(|&value| self.check_same_element(node, value, value))
-    }
-
-    fn untouched(&self, node: NodeId) -> Option<&Node> {
-        (node.index() < self.first_new_node).then(|| self.graph.entry(node))
-    }
-
-    fn check_same_element(&self, node: NodeId, old: ValueId, new: ValueId) -> Outcome {
-        let element = |value: &Value| value.ty.as_ref().and_then(ValueType::element);
-        let types: (Option<ElementType>, _) = (self.before(old).and_then(element), element(self.graph.value(new)));
-        match types {
-            (Some(old_type), Some(new_type)) if old_type != new_type => Err(PatchError::UnknownOperator {
-                node: self.graph.node_name(node),
-                operator: self.graph.op_type(node).to_owned(),
-                value: self.graph.value(new).name.clone(),
-                old_type,
-                new_type,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    // Derived state
-
-    /// Writes the names of values into the protobuf forms of all touched nodes.
-    fn write_names(&mut self) -> Outcome {
-        let new = (self.first_new_node..self.graph.nodes.len()).map(|index| NodeId(index as u32));
-        let touched: Vec<NodeId> = self.nodes.keys().copied().chain(new).collect();
-        for node in touched {
-            let Some(mut entry) = self.graph.nodes[node.index()].take() else { continue };
-            let name = |value: &Option<ValueId>| value.map_or_else(String::new, |id| self.graph.value(id).name.clone());
-            entry.proto.input = entry.inputs.iter().map(name).collect();
-            entry.proto.output = entry.outputs.iter().map(name).collect();
-            let renamed = self.rename_inside(node, &mut entry);
-            self.graph.nodes[node.index()] = Some(entry);
-            renamed?;
-        }
-        Ok(())
-    }
-
-    fn rename_inside(&self, node: NodeId, entry: &mut Node) -> Outcome {
-        let Some(old_names) = self.capture_names.get(&node).filter(|_| !self.new_subgraphs.contains(&node)) else {
-            return Ok(());
-        };
-        let pairs =
-            old_names.iter().zip(&entry.captures).map(|(old, &id)| (old.clone(), self.graph.value(id).name.clone()));
-        let names: HashMap<String, String> = pairs.filter(|(old, new)| old != new).collect();
-        let mut seen = HashSet::new();
-        entry.captures.retain(|&value| seen.insert(value));
-        if names.is_empty() {
-            return Ok(());
-        }
-        let name = super::display_name(&entry.proto);
-        rename_captures(&mut entry.proto, &names).map_err(|value| PatchError::Hidden { node: name, value })
-    }
-
-    fn relink_subgraphs(&mut self) -> Outcome {
-        for node in std::mem::take(&mut self.new_subgraphs) {
-            let inputs = self.graph.inputs(node).to_vec();
-            let names = inner_names(self.graph.node(node));
-            self.graph.reserved.extend(names);
-            let captures = self.graph.resolve_captures(node).map_err(invalid)?;
-            let old = self.graph.captures(node).to_vec();
-            inputs.iter().flatten().chain(&captures).chain(&old).for_each(|&value| self.touch_value(value));
-            self.graph.unlink_inputs(node);
-            self.graph.connect(node, inputs, captures);
-        }
-        Ok(())
-    }
-
-    /// Puts new nodes into the running order, each just before its first reader, and sorts all if that is not enough.
-    fn place_nodes(&mut self, affected: &[NodeId]) -> Outcome {
-        for index in (self.first_new_node..self.graph.nodes.len()).rev() {
-            let node = NodeId(index as u32);
-            match self.first_reader(node) {
-                Some(reader) => self.graph.order.insert_before(node.0, reader.0),
-                None => self.graph.order.push_back(node.0),
-            }
-            self.placed.push(node);
-        }
-        if affected.iter().any(|&node| !self.is_in_order(node)) {
-            self.sort_all()?;
-        }
-        Ok(())
-    }
-
-    fn readers(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let outputs = self.graph.outputs(node).iter().flatten();
-        outputs.flat_map(|&value| self.graph.value(value).consumers.iter().map(|consumer| consumer.node))
-    }
-
-    fn first_reader(&self, node: NodeId) -> Option<NodeId> {
-        let placed = |reader: &NodeId| reader.index() < self.first_new_node || reader.index() > node.index();
-        let order = &self.graph.order;
-        self.readers(node)
-            .filter(placed)
-            .reduce(|first, next| if order.is_before(next.0, first.0) { next } else { first })
-    }
-
-    fn is_in_order(&self, node: NodeId) -> bool {
-        let order = &self.graph.order;
-        self.graph.predecessors(node.0).all(|before| order.is_before(before, node.0))
-            && self.readers(node).all(|reader| order.is_before(node.0, reader.0))
-    }
-
-    fn sort_all(&mut self) -> Outcome {
-        let items: Vec<u32> = self.graph.order.iter().filter(|&node| self.graph.contains_node(NodeId(node))).collect();
-        let sorted = order::sort(&items, |node| self.graph.predecessors(node));
-        let sorted = sorted.map_err(|cycle| invalid(self.graph.cycle_error(&cycle)))?;
-        self.graph.order = order::Order::from_sequence(sorted);
-        self.removed_from_order();
-        Ok(())
-    }
-
-    /// A full sort has already left out the removed nodes.
-    fn removed_from_order(&mut self) {
-        self.removed.iter_mut().for_each(|node| *node = NodeId(u32::MAX));
-    }
-
-    // Ends
 
     fn finish(self, patch: String) -> PatchSummary {
         for &node in self.removed.iter().filter(|node| node.0 != u32::MAX) {
@@ -741,14 +404,6 @@ fn produced_names(patch: &Patch) -> HashSet<String> {
 
 fn name_of_output(graph: &Graph, node: NodeId, slot: usize) -> &str {
     graph.output(node, slot).map_or("", |value| &graph.value(value).name)
-}
-
-fn agree(a: &ValueType, b: &ValueType) -> bool {
-    match (a, b) {
-        (ValueType::Tensor(a), ValueType::Tensor(b)) => a.shape_agrees(b),
-        (ValueType::Other(a), ValueType::Other(b)) => a == b,
-        _ => false,
-    }
 }
 
 fn invalid(error: Error) -> PatchError {
