@@ -3,6 +3,7 @@
 mod models;
 
 use models::{F16, F32, branches, chain, convolution, graph};
+use proptest::prelude::*;
 use trtforge_graph::construct::{graph_attribute, int, ints, model, node, tensor, tensor_value};
 use trtforge_graph::{
     Error, Graph, Model, NodeId, Patch, PatchError, Producer, Result, Slot, TensorType, ValueType, check,
@@ -466,6 +467,20 @@ fn every_node_patched_one_by_one_and_at_once() -> Result<()> {
 }
 
 #[test]
+fn an_input_given_by_name_is_not_redirected() -> Result<()> {
+    let mut graph = open(convolution());
+    let (conv, relu, c) = (find(&graph, "conv"), find(&graph, "relu"), graph.value_id("c").expect("c"));
+    let mut patch = Patch::new("kept");
+    patch.add_node(node("Abs", "abs", ["c"], ["d"]), vec![None]).redirect(c, "d").replace_input(relu, 0, "c");
+    graph.apply(patch)?;
+    assert_eq!(graph.node(relu).input, ["c"]);
+    let mut patch = Patch::new("removed");
+    patch.remove_node(conv).redirect(c, "y").replace_input(relu, 0, "c");
+    assert!(matches!(refused(&mut graph, patch), PatchError::StillUsed { .. }));
+    Ok(())
+}
+
+#[test]
 fn dead_nodes_go_and_the_interface_stays() -> Result<()> {
     let mut model = convolution();
     let body = model.proto_mut().graph.as_mut().expect("graph");
@@ -505,4 +520,77 @@ fn types_from_outside_fill_gaps_but_keep_the_interface() {
     assert_eq!(ty("c"), Some(float(&[1, 4, 8, 8])));
     assert_eq!(ty("z"), Some(float(&[1, 4, 8, 8])));
     assert_eq!(ty("y"), None);
+}
+
+/// Adds one random edit; all values are alike, so that most edits are allowed by their types.
+fn random_edit(graph: &mut Graph, patch: &mut Patch, (kind, a, b): (u8, u8, u8)) {
+    let nodes: Vec<NodeId> = graph.node_ids().collect();
+    let values: Vec<_> = graph.value_ids().collect();
+    let node_a = nodes[usize::from(a) % nodes.len()];
+    let (value_a, value_b) = (values[usize::from(a) % values.len()], values[usize::from(b) % values.len()]);
+    let (name_a, name_b) = (graph.value(value_a).name.clone(), graph.value(value_b).name.clone());
+    let output = graph.output(node_a, 0).map_or(String::new(), |id| graph.value(id).name.clone());
+    match kind % 8 {
+        0 => _ = patch.remove_node(node_a),
+        1 => _ = patch.redirect(value_a, &name_b),
+        2 => _ = patch.replace_input(node_a, usize::from(b) % 2, &name_b),
+        3 => {
+            let fresh = graph.unique_name("fresh");
+            patch.add_node(node("Abs", &fresh, [&name_a], [&fresh]), vec![Some(float(&[4]))]).redirect(value_a, &fresh);
+        }
+        4 => {
+            let fresh = graph.unique_name("renamed");
+            patch.rename_output(node_a, 0, &fresh);
+        }
+        5 => {
+            let fresh = graph.unique_name("replaced");
+            patch.remove_node(node_a).add_node(node("Neg", &fresh, [name_b], [output]), vec![None]);
+        }
+        6 => {
+            let fresh = graph.unique_name("inner");
+            patch.rename_output(node_a, 0, &fresh).add_node(node("Exp", &fresh, [&fresh], [&output]), vec![None]);
+        }
+        _ => _ = patch.retype(value_a, if b % 4 == 0 { half(&[4]) } else { float(&[4]) }),
+    }
+}
+
+fn mesh() -> Model {
+    let mut inner = models::graph(vec![node("Add", "inner", ["v2", "v3"], ["t"])]);
+    inner.output = vec![tensor_value("t", F32, [4])];
+    let mut model = chain(8);
+    let body = model.proto_mut().graph.as_mut().expect("graph");
+    body.input.push(tensor_value("condition", trtforge_graph::ElementType::Bool, []));
+    body.node.push(node("Add", "join", ["v1", "v6"], ["joined"]));
+    let choice = node("If", "choice", ["condition"], ["chosen"]).attr_graph("then_branch", inner.clone());
+    body.node.push(choice.attr_graph("else_branch", inner));
+    body.output.push(tensor_value("joined", F32, [4]));
+    body.output.push(tensor_value("chosen", F32, [4]));
+    model
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_patches_apply_wholly_or_not_at_all(
+        patches in prop::collection::vec(prop::collection::vec(any::<(u8, u8, u8)>(), 1..4), 1..8)
+    ) {
+        let mut graph = open(mesh());
+        let interface: Vec<String> = graph.graph_outputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+        for edits in patches {
+            if graph.node_count() == 0 {
+                break;
+            }
+            let mut patch = Patch::new("random");
+            edits.into_iter().for_each(|edit| random_edit(&mut graph, &mut patch, edit));
+            let before = graph.clone().into_model().expect("sound");
+            if graph.apply(patch).is_err() {
+                let after = graph.clone().into_model().expect("sound");
+                prop_assert_eq!(after.proto(), before.proto());
+            }
+            assert_consistent(&graph);
+            let outputs: Vec<String> = graph.graph_outputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+            prop_assert_eq!(&outputs, &interface);
+        }
+    }
 }

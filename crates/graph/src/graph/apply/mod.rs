@@ -68,6 +68,8 @@ struct Edit<'g> {
     /// Values whose producer is gone.
     orphans: BTreeSet<ValueId>,
     moved: Vec<Moved>,
+    /// Inputs that the patch sets by name.
+    replaced: HashSet<Use>,
     /// Nodes whose graph attributes were replaced.
     new_subgraphs: BTreeSet<NodeId>,
     removed: Vec<NodeId>,
@@ -87,6 +89,7 @@ impl<'g> Edit<'g> {
             capture_names: HashMap::new(),
             orphans: BTreeSet::new(),
             moved: Vec::new(),
+            replaced: HashSet::new(),
             new_subgraphs: BTreeSet::new(),
             removed: Vec::new(),
             placed: Vec::new(),
@@ -305,7 +308,9 @@ impl<'g> Edit<'g> {
         let entry = self.graph.entry_mut(node);
         entry.inputs.resize(inputs.max(slot + 1), None);
         entry.proto.input.resize(inputs.max(slot + 1), String::new());
-        self.move_use(Use { node, slot: Slot::Input(slot) }, new, false);
+        let place = Use { node, slot: Slot::Input(slot) };
+        self.replaced.insert(place);
+        self.move_use(place, new, false);
         Ok(())
     }
 

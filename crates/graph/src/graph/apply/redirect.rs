@@ -48,19 +48,11 @@ impl Edit<'_> {
         }
     }
 
-    /// The readers of a value that were there before this patch.
+    /// The readers of a value that were there before this patch, but for inputs that it replaces by name.
     fn old_uses(&self, value: ValueId) -> Vec<Use> {
         let uses = self.graph.value(value).consumers.iter();
-        let replaced = |place: &&Use| self.was_reading(place, value);
-        uses.filter(|place| place.node.index() < self.first_new_node).filter(replaced).copied().collect()
-    }
-
-    /// Whether the input read `value` before the patch; an input just replaced by name must keep what it was given.
-    fn was_reading(&self, place: &Use, value: ValueId) -> bool {
-        match (self.nodes.get(&place.node), place.slot) {
-            (Some(saved), Slot::Input(slot)) => saved.inputs.get(slot).copied().flatten() == Some(value),
-            _ => true,
-        }
+        let is_old = |place: &&Use| place.node.index() < self.first_new_node && !self.replaced.contains(place);
+        uses.filter(is_old).copied().collect()
     }
 
     fn redirect_use(&mut self, place: Use, old: ValueId, new: ValueId) {
@@ -100,7 +92,7 @@ impl Edit<'_> {
                 self.give_name(new, &name);
                 new
             }
-            false => self.add_output_identity(new, &name)?,
+            false => self.add_output_identity(new, &name, &spare)?,
         };
         if !self.orphans.contains(&old) {
             self.renamed.push((name, spare));
@@ -110,9 +102,9 @@ impl Edit<'_> {
         Ok(())
     }
 
-    fn add_output_identity(&mut self, value: ValueId, name: &str) -> Outcome<ValueId> {
+    fn add_output_identity(&mut self, value: ValueId, name: &str, node_name: &str) -> Outcome<ValueId> {
         let (source, ty) = (self.graph.value(value).name.clone(), self.graph.value(value).ty.clone());
-        let node = self.add_node(construct::node("Identity", name, [source], [name]), vec![ty])?;
+        let node = self.add_node(construct::node("Identity", node_name, [source], [name]), vec![ty])?;
         self.link_added(node)?;
         self.graph.output(node, 0).ok_or_else(|| PatchError::NoSuchValue(name.to_owned()))
     }

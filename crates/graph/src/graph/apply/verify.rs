@@ -41,7 +41,7 @@ impl Edit<'_> {
 
     fn check_move(&self, moved: &Moved) -> Outcome {
         let Some(old) = self.before(moved.old) else { return Ok(()) };
-        let new = self.graph.value(moved.new);
+        let Some(new) = &self.graph.values[moved.new.index()] else { return Ok(()) };
         let (Some(old_type), Some(new_type)) = (&old.ty, &new.ty) else { return Ok(()) };
         let names = || (self.reader_name(moved), old.name.clone(), new.name.clone());
         if let (true, Some(a), Some(b)) = (moved.strict, old_type.element(), new_type.element())
