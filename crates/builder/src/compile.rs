@@ -3,6 +3,7 @@
 use crate::passes::ResolvedShapes;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use trtforge_graph::Model;
@@ -68,8 +69,14 @@ pub fn compile(
 
 fn parse(network: &mut Network, model: &Model) -> Result<()> {
     let (skeleton, tensors) = model.split_weights(IN_PLACE_BYTES).map_err(Error::pass("parse"))?;
-    let weights = tensors.into_iter().map(|(name, data)| Weights { name, data }).collect();
+    let weights = tensors.into_iter().map(|tensor| Weights { name: tensor.name, data: aligned(tensor.data) }).collect();
     Ok(network.parse_onnx_with_weights(&skeleton, weights, model.path())?)
+}
+
+/// Data at an address that any element type may have. A tensor in a mapped file lies wherever the file format put it.
+fn aligned(data: Bytes) -> Bytes {
+    const ALIGNMENT: usize = 8;
+    if data.as_ptr().addr().is_multiple_of(ALIGNMENT) { data } else { Bytes::copy_from_slice(&data) }
 }
 
 fn configure(

@@ -50,6 +50,7 @@ pub use graph::{Graph, NodeId, Patch, PatchSummary, Producer, Slot, Use, Value, 
 pub use lifetimes::{Lifetime, Storage, known_lifetimes, lifetimes};
 pub use model::Model;
 pub use protobuf;
+pub use split::OutsideTensor;
 pub use signatures::{NEWEST_OPSET, Side, Signature, signature};
 pub use statistics::{NodeStatistics, Statistics, statistics};
 pub use tensor::{Element, Tensor};

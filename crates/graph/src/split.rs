@@ -12,6 +12,17 @@ use crate::model::Model;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::tensor::{Tensor, has_typed_data, stored_bytes};
 
+/// A tensor that [`Model::split_weights`] left outside.
+#[derive(Debug, Clone)]
+pub struct OutsideTensor {
+    /// Name of the initializer.
+    pub name: String,
+    /// The location that the skeleton gives for its data.
+    pub location: String,
+    /// Its elements, dense and little-endian; not aligned.
+    pub data: Bytes,
+}
+
 impl Model {
     /// This model with every initializer of the main graph of at least `min_bytes` outside: the encoded skeleton, in
     /// which such a tensor has an external data entry with only a `location`, and the data for each location.
@@ -20,12 +31,12 @@ impl Model {
     ///
     /// # Errors
     /// The skeleton alone is over 2 GiB.
-    pub fn split_weights(&self, min_bytes: usize) -> Result<(Bytes, Vec<(String, Bytes)>)> {
+    pub fn split_weights(&self, min_bytes: usize) -> Result<(Bytes, Vec<OutsideTensor>)> {
         let mut outside = Vec::new();
         let skeleton = self.skeleton(min_bytes, &mut |data, tensor| {
             let location = format!("weight_{}", outside.len());
             tensor.external_data = vec![entry("location", &location)];
-            outside.push((location, data));
+            outside.push(OutsideTensor { name: tensor.name().to_owned(), location, data });
         });
         let bytes = skeleton.write_to_bytes().map_err(|source| Error::Encode { source })?;
         Ok((Bytes::from(bytes), outside))

@@ -72,7 +72,7 @@ fn external_data_comes_back_as_external_data() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let (skeleton, weights) = Model::from_proto(wide()).split_weights(1024)?;
     assert_eq!(weights.len(), 1, "only the big one goes outside");
-    fs::write(folder.path().join(&weights[0].0), &weights[0].1).expect("written");
+    fs::write(folder.path().join(&weights[0].location), &weights[0].data).expect("written");
     let source = folder.path().join("source.onnx");
     fs::write(&source, &skeleton).expect("written");
 
@@ -99,8 +99,8 @@ fn splitting_shares_the_data() -> Result<()> {
     assert_eq!(weights.len(), 2);
     assert!(skeleton.len() < 600);
     let original = model.proto().graph.initializer[0].raw_data.as_ref().expect("raw data");
-    assert_eq!(weights[0].1.as_ptr(), original.as_ptr());
-    assert_eq!(weights[1].1.len(), 16);
+    assert_eq!(weights[0].data.as_ptr(), original.as_ptr());
+    assert_eq!(weights[1].data.len(), 16);
     Ok(())
 }
 

@@ -63,8 +63,8 @@ fn write_with_external_data(model: &Model, path: &Path) {
     let (skeleton, weights) = model.split_weights(1024).unwrap();
     std::fs::write(path, skeleton).unwrap();
     assert!(!weights.is_empty());
-    for (location, data) in weights {
-        std::fs::write(path.with_file_name(location), data).unwrap();
+    for tensor in weights {
+        std::fs::write(path.with_file_name(tensor.location), tensor.data).unwrap();
     }
 }
 
