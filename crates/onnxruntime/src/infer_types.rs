@@ -9,10 +9,11 @@ use std::collections::HashMap;
 
 use trtforge_graph::construct::{node, opset_import, scalar, tensor_value};
 use trtforge_graph::proto::{FunctionProto, ModelProto, ValueInfoProto};
-use trtforge_graph::{ElementType, Model, Side, ValueType, signature};
+use trtforge_graph::{ElementType, Model, ValueType};
 
 use crate::OnnxRuntime;
 use crate::error::{Error, Result};
+use crate::half_casts::restore_half_types;
 use crate::log::Log;
 use crate::session::{Optimization, SessionConfig, commit};
 use crate::staging::{Contents, Staged, ask_for_types, settle_initializers};
@@ -46,7 +47,7 @@ impl OnnxRuntime {
             self.builder(&config, &staged, &Log::default())?.with_optimized_model_path(staged.saved_path())?;
         drop(commit(builder, &staged)?);
         let mut types = types_of(model, &staged.saved()?);
-        restore_half(model, &mut types);
+        restore_half_types(model, &mut types);
         Ok(types)
     }
 }
@@ -82,7 +83,8 @@ fn add_probe(proto: &mut ModelProto, opset: i64) {
     graph.output.push(tensor_value(&to, ElementType::Float32, []));
 }
 
-fn types_of(model: &Model, saved: &ModelProto) -> Types {
+/// The types that `saved` records, and those of the weights of `model`.
+pub(crate) fn types_of(model: &Model, saved: &ModelProto) -> Types {
     let mut types = Types::new();
     for tensor in &model.proto().graph.initializer {
         let shape = tensor.dims.iter().map(|&size| u64::try_from(size).unwrap_or(0));
@@ -93,27 +95,6 @@ fn types_of(model: &Model, saved: &ModelProto) -> Types {
     let values = graph.input.iter().chain(&graph.value_info).chain(&graph.output);
     types.extend(values.filter(|value| !value.name().starts_with(PROBE)).filter_map(named_type));
     types
-}
-
-/// ONNX Runtime runs half-precision nodes in float on a CPU and then calls some of their results float: an output takes
-/// the element type of the inputs that its operator ties it to.
-fn restore_half(model: &Model, types: &mut Types) {
-    let opset = model.opset("").unwrap_or(1);
-    for node in &model.proto().graph.node {
-        let Some(rules) = signature(node.domain(), node.op_type(), opset) else { continue };
-        for (slot, output) in node.output.iter().enumerate() {
-            let Some(group) = rules.group(Side::Output(slot)) else { continue };
-            let mut tied =
-                node.input.iter().enumerate().filter(|(slot, _)| rules.group(Side::Input(*slot)) == Some(group));
-            let half =
-                tied.any(|(_, input)| types.get(input).and_then(ValueType::element) == Some(ElementType::Float16));
-            if let Some(ValueType::Tensor(ty)) = types.get_mut(output)
-                && half
-            {
-                ty.element = ElementType::Float16;
-            }
-        }
-    }
 }
 
 fn named_type(value: &ValueInfoProto) -> Option<(String, ValueType)> {

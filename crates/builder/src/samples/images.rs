@@ -4,30 +4,24 @@ use super::{SampleInput, pack};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Tensor};
-use trtforge_vision::{Input, Layout, Preprocess, RgbImage, read_image};
+use trtforge_vision::{Input, Layout, Preprocess, read_image};
 
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm"];
 
-/// Where height, width and channels lie in an image input.
-pub(super) struct ImageLayout {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    channels: usize,
-}
-
-/// The layout of an input that can take images: four dimensions, one or three channels, a numeric type.
-pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<ImageLayout> {
+/// What an input asks of an image: four dimensions, one or three channels, a numeric type.
+pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<Input> {
     let &[_, a, b, c] = input.shape.as_slice() else { return None };
     let (channels, height, width) = match preprocess.layout {
         Layout::Nchw => (a, b, c),
         Layout::Nhwc => (c, a, b),
     };
     let numeric = input.element.is_float() || input.element == ElementType::UInt8;
-    ((channels == 1 || channels == 3) && numeric).then_some(ImageLayout {
-        width: width as usize,
-        height: height as usize,
-        channels: channels as usize,
-    })
+    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    match channels {
+        3 if numeric => Some(Input::rgb(width, height)),
+        1 if numeric => Some(Input::grey(width, height)),
+        _ => None,
+    }
 }
 
 /// The one input that takes the image.
@@ -96,17 +90,7 @@ pub(super) fn sample(
     for item in 0..batch {
         let file = &files[(index * batch + item).min(files.len() - 1)];
         let image = read_image(file).map_err(|source| Error::Image { path: file.clone(), source })?;
-        let pixels = pixels(&image, preprocess, &layout);
-        values.extend(pixels.map_err(|source| Error::Image { path: file.clone(), source })?);
+        values.extend(preprocess.tensor(&image, layout).map_err(|source| Error::Image { path: file.clone(), source })?);
     }
     Ok(vec![(input.name.clone(), pack(input, values)?)])
-}
-
-pub(super) fn pixels(
-    image: &RgbImage,
-    preprocess: &Preprocess,
-    layout: &ImageLayout,
-) -> trtforge_vision::Result<Vec<f32>> {
-    let (width, height) = (layout.width as u32, layout.height as u32);
-    preprocess.tensor(image, Input { width, height, grey: layout.channels == 1 })
 }

@@ -12,9 +12,9 @@ pub(super) fn tensor(input: &SampleInput, preprocess: &Preprocess, index: u64) -
     if let Some(layout) = images::image_layout(input, preprocess) {
         let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
         for _ in 0..input.shape[0] {
-            let picture = picture(layout.width as u32, layout.height as u32, &mut random);
-            let pixels = images::pixels(&picture, preprocess, &layout);
-            values.extend(pixels.map_err(|error| Error::Samples(error.to_string()))?);
+            let picture = picture(layout.width, layout.height, &mut random);
+            let pixels = preprocess.tensor(&picture, layout);
+            values.extend(pixels.map_err(|error| Error::Samples(format!("input `{}`: {error}", input.name)))?);
         }
         return pack(input, values);
     }
