@@ -1,6 +1,6 @@
 //! One command's work: ONNX model in, verified engine and manifest out.
 
-use crate::compile::{CompileOptions, Compiled, compile};
+use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile};
@@ -34,6 +34,8 @@ pub struct BuildOptions {
     pub workspace: Option<ByteSize>,
     /// Limit on weights, activation and buffers together.
     pub memory_budget: Option<ByteSize>,
+    /// Streams beside the main one; 0, the default, takes the least memory.
+    pub auxiliary_streams: u32,
     /// Compute capabilities, for example `8.6`.
     pub compute_capabilities: Vec<String>,
     /// Least accuracy of every output; 20 dB for FP16 where nothing is said.
@@ -54,6 +56,7 @@ impl BuildOptions {
             output: output.into(),
             workspace: None,
             memory_budget: None,
+            auxiliary_streams: 0,
             compute_capabilities: vec![],
             accuracy_floor: None,
             verify: true,
@@ -108,17 +111,12 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     emitted?;
     let compile_options = CompileOptions {
         workspace_bytes: options.workspace_bytes(),
+        auxiliary_streams: options.auxiliary_streams,
         compute_capabilities: options.compute_capabilities.clone(),
     };
-    let compiled = compile(
-        &tensorrt,
-        &prepared.model,
-        &prepared.shapes,
-        &compile_options,
-        &mut prepared.timings,
-        progress,
-        cancel,
-    )?;
+    let watch = Watch { progress, cancel };
+    let compiled =
+        compile(&tensorrt, &prepared.model, &prepared.shapes, &compile_options, &mut prepared.timings, &watch)?;
     cancel.check()?;
     let memory = memory(&compiled, &prepared.model);
     check_budget(&memory, options.memory_budget)?;
@@ -130,6 +128,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &tensorrt);
     manifest.model.sha256 = model_digest;
     manifest.fingerprint = fingerprint;
+    manifest.auxiliary_streams = compiled.auxiliary_streams;
     manifest.timings_ms.insert("total".into(), start.elapsed().as_secs_f64() * 1e3);
     let staged_manifest = StagedFile::write(&Manifest::path_for(&options.output), manifest.to_json().as_bytes())?;
     staged.commit()?;
@@ -173,6 +172,7 @@ fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) 
         "half_io": prepare.half_io,
         "workspace": options.workspace_bytes(),
         "memory_budget": options.memory_budget,
+        "auxiliary_streams": options.auxiliary_streams,
         "compute_capabilities": options.compute_capabilities,
         "floor": options.floor(),
         "verify": options.verify,
@@ -283,6 +283,7 @@ fn manifest(
         accuracy,
         verified_on,
         workspace_bytes: options.workspace_bytes(),
+        auxiliary_streams: options.auxiliary_streams,
         compute_capabilities: options.compute_capabilities.clone(),
         timings_ms: prepared.timings.iter().map(|(stage, ms)| (stage.to_owned(), ms)).collect(),
         fingerprint: String::new(),

@@ -14,12 +14,17 @@ use trtforge_tensorrt::{
 
 /// Tensors from this size on are handed to TensorRT in place instead of through protobuf.
 const IN_PLACE_BYTES: usize = 4096;
+/// A limit that no engine reaches, to learn what one needs.
+const UNLIMITED_WORKSPACE: u64 = 1 << 40;
 
 /// How an engine is compiled.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Limit on scratch memory in bytes.
     pub workspace_bytes: u64,
+    /// Streams beside the main one that branches of the network may run on. 0 takes the least memory: with more, the
+    /// activations of branches that might run at once cannot share memory.
+    pub auxiliary_streams: u32,
     /// Compute capabilities such as `8.6`; empty for TensorRT's default.
     pub compute_capabilities: Vec<String>,
 }
@@ -33,38 +38,96 @@ pub struct Compiled {
     pub memory: MemoryTotals,
     /// Bytes of inputs and outputs at their largest shapes.
     pub io_bytes: u64,
+    /// Auxiliary streams that the engine was allowed in the end.
+    pub auxiliary_streams: u32,
+}
+
+/// Everything a compilation reports to and is stopped by.
+pub struct Watch<'a> {
+    /// Hears of steps and their progress.
+    pub progress: &'a Arc<dyn Progress>,
+    /// Stops the build.
+    pub cancel: &'a CancelFlag,
 }
 
 /// Compiles `model` for `shapes`.
 ///
+/// An engine that does not fit the workspace is tried once more without auxiliary streams, where it had any; what still does not fit fails with the exact figure,
+/// which takes one more build without a limit. TensorRT-RTX lets an engine pass its limit by a little, so the figures are checked after the build as well.
+///
 /// # Errors
-/// Those of TensorRT, with the node where its parser names one; [`Error::Workspace`] where the engine's scratch memory passes the limit, which TensorRT-RTX does not
-/// enforce by itself; [`Error::Cancelled`].
+/// Those of TensorRT, with the node where its parser names one; [`Error::Workspace`]; [`Error::Cancelled`].
 pub fn compile(
     tensorrt: &TensorRt,
     model: &Model,
     shapes: &ResolvedShapes,
     options: &CompileOptions,
     timings: &mut Timings,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancelFlag,
+    watch: &Watch<'_>,
 ) -> Result<Compiled> {
+    match attempt(tensorrt, model, shapes, options, timings, watch) {
+        Err(Refusal::Workspace) if options.auxiliary_streams > 0 => {
+            watch.progress.note("the engine does not fit the workspace; trying without auxiliary streams");
+            let lean = CompileOptions { auxiliary_streams: 0, ..options.clone() };
+            compile(tensorrt, model, shapes, &lean, timings, watch)
+        }
+        Err(Refusal::Workspace) => {
+            let unlimited = CompileOptions { workspace_bytes: UNLIMITED_WORKSPACE, ..options.clone() };
+            let compiled = attempt(tensorrt, model, shapes, &unlimited, timings, watch).map_err(Refusal::into_error)?;
+            let need = compiled.memory.scratch_bytes.unwrap_or(options.workspace_bytes);
+            Err(Error::Workspace { need, limit: options.workspace_bytes })
+        }
+        Err(Refusal::Other(error)) => Err(error),
+        Ok(compiled) => Ok(compiled),
+    }
+}
+
+/// Why one attempt gave no engine.
+enum Refusal {
+    Workspace,
+    Other(Error),
+}
+
+impl Refusal {
+    fn into_error(self) -> Error {
+        match self {
+            Refusal::Workspace => Error::Workspace { need: UNLIMITED_WORKSPACE, limit: UNLIMITED_WORKSPACE },
+            Refusal::Other(error) => error,
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Error::TensorRt(trtforge_tensorrt::Error::OutOfWorkspace { .. }) => Refusal::Workspace,
+            Error::TensorRt(trtforge_tensorrt::Error::Cancelled) => Refusal::Other(Error::Cancelled),
+            other => Refusal::Other(other),
+        }
+    }
+}
+
+fn attempt(
+    tensorrt: &TensorRt,
+    model: &Model,
+    shapes: &ResolvedShapes,
+    options: &CompileOptions,
+    timings: &mut Timings,
+    watch: &Watch<'_>,
+) -> std::result::Result<Compiled, Refusal> {
     let builder = tensorrt.builder()?;
     let mut network = builder.network()?;
-    cancel.check()?;
-    progress.step(Stage::Parse.name());
+    watch.cancel.check()?;
+    watch.progress.step(Stage::Parse.name());
     timings.measure(Stage::Parse, || parse(&mut network, model))?;
     let io_bytes = io_bytes(&network, shapes);
-    let mut config = configure(&builder, options, shapes, progress, cancel)?;
-    progress.step(Stage::Compile.name());
-    let built =
-        timings.measure(Stage::Compile, || builder.build(&mut network, &mut config)).map_err(|error| match error {
-            trtforge_tensorrt::Error::Cancelled { .. } => Error::Cancelled,
-            other => other.into(),
-        })?;
-    let Built { engine, report } = built;
-    check_workspace(report.memory, options.workspace_bytes)?;
-    Ok(Compiled { engine, memory: report.memory, io_bytes })
+    let mut config = configure(&builder, options, shapes, watch.progress, watch.cancel)?;
+    watch.progress.step(Stage::Compile.name());
+    let Built { engine, report } = timings.measure(Stage::Compile, || builder.build(&mut network, &mut config))?;
+    if exceeds(report.memory, options.workspace_bytes) {
+        return Err(Refusal::Workspace);
+    }
+    Ok(Compiled { engine, memory: report.memory, io_bytes, auxiliary_streams: options.auxiliary_streams })
 }
 
 fn parse(network: &mut Network, model: &Model) -> Result<()> {
@@ -88,6 +151,7 @@ fn configure(
 ) -> Result<BuilderConfig> {
     let mut config = builder.config()?;
     config.set_memory_pool_limit(MemoryPool::Workspace, options.workspace_bytes)?;
+    config.set_max_auxiliary_streams(options.auxiliary_streams)?;
     set_compute_capabilities(&mut config, &options.compute_capabilities)?;
     if shapes.is_dynamic() {
         let mut profile = builder.profile()?;
@@ -193,11 +257,8 @@ fn batch_at_most(shapes: &ResolvedShapes) -> u64 {
     shapes.ranges.values().filter_map(|range| range.max.0.first().copied()).max().unwrap_or(1)
 }
 
-fn check_workspace(memory: MemoryTotals, limit: u64) -> Result<()> {
-    match memory.scratch_bytes {
-        Some(need) if need > limit => Err(Error::Workspace { need, limit }),
-        _ => Ok(()),
-    }
+fn exceeds(memory: MemoryTotals, limit: u64) -> bool {
+    memory.scratch_bytes.is_some_and(|need| need > limit)
 }
 
 #[cfg(test)]
@@ -205,9 +266,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scratch_beyond_the_workspace_fails_with_both_figures() {
-        let memory = |scratch| MemoryTotals { scratch_bytes: Some(scratch), ..MemoryTotals::default() };
-        assert!(check_workspace(memory(10), 10).is_ok());
-        assert!(matches!(check_workspace(memory(11), 10), Err(Error::Workspace { need: 11, limit: 10 })));
+    fn scratch_beyond_the_workspace_is_noticed() {
+        let memory = |scratch| MemoryTotals { scratch_bytes: scratch, ..MemoryTotals::default() };
+        assert!(!exceeds(memory(Some(10)), 10));
+        assert!(exceeds(memory(Some(11)), 10));
+        assert!(!exceeds(memory(None), 10));
     }
 }

@@ -218,7 +218,9 @@ impl Error {
             Error::AccuracyFloor { floor, .. } => Some(format!(
                 "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
             )),
-            Error::Workspace { need, .. } => Some(format!("raise --workspace to at least {need}")),
+            Error::Workspace { need, .. } => {
+                Some(format!("raise --workspace to at least {}, a little more to be safe", need + need / 50))
+            }
             Error::MemoryBudget { .. } => Some(
                 "build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into(),
             ),

@@ -37,7 +37,7 @@ mod verify;
 
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
 pub use compare::{CompareOptions, compare};
-pub use compile::{CompileOptions, Compiled, compile};
+pub use compile::{CompileOptions, Compiled, Watch, compile};
 pub use config::{
     AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig,
 };

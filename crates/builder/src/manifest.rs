@@ -40,6 +40,9 @@ pub struct Manifest {
     pub verified_on: Option<String>,
     /// Limit on scratch memory.
     pub workspace_bytes: u64,
+    /// Streams beside the main one that the engine may use.
+    #[serde(default)]
+    pub auxiliary_streams: u32,
     /// Compute capabilities the engine was restricted to; empty for TensorRT's default.
     pub compute_capabilities: Vec<String>,
     /// Wall time of each step in milliseconds, in the order they ran.
@@ -199,6 +202,7 @@ pub(crate) mod tests {
             accuracy: vec![],
             verified_on: None,
             workspace_bytes: 1 << 29,
+            auxiliary_streams: 0,
             compute_capabilities: vec![],
             timings_ms: BTreeMap::from([("read".into(), 1.5)]),
             fingerprint: "22".into(),

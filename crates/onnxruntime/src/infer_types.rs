@@ -13,7 +13,7 @@ use trtforge_graph::{ElementType, Model, ValueType};
 
 use crate::OnnxRuntime;
 use crate::error::{Error, Result};
-use crate::half_casts::restore_half_types;
+use crate::half_types::restore_half_types;
 use crate::log::Log;
 use crate::session::{Optimization, SessionConfig, commit};
 use crate::staging::{Contents, Staged, ask_for_types, settle_initializers};
@@ -84,7 +84,7 @@ fn add_probe(proto: &mut ModelProto, opset: i64) {
 }
 
 /// The types that `saved` records, and those of the weights of `model`.
-pub(crate) fn types_of(model: &Model, saved: &ModelProto) -> Types {
+fn types_of(model: &Model, saved: &ModelProto) -> Types {
     let mut types = Types::new();
     for tensor in &model.proto().graph.initializer {
         let shape = tensor.dims.iter().map(|&size| u64::try_from(size).unwrap_or(0));

@@ -26,7 +26,7 @@
 
 mod diagnosis;
 mod error;
-mod half_casts;
+mod half_types;
 mod host_tensor;
 mod infer_types;
 mod library;

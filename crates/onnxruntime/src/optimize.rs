@@ -15,7 +15,7 @@ use trtforge_graph::{ElementType, Model, ValueType};
 
 use crate::OnnxRuntime;
 use crate::error::{Error, Result};
-use crate::half_casts::remove_half_casts;
+use crate::half_types::cast_target;
 use crate::log::Log;
 use crate::restore::restore;
 use crate::session::{Optimization, SessionConfig, commit};
@@ -43,11 +43,18 @@ impl OnnxRuntime {
     /// Metadata, names, documentation and the order of inputs and outputs stay. Weights that are also graph inputs lose
     /// that input. The result carries the type of every value, as far as it can be inferred, in place of those it had.
     ///
+    /// A model that holds half-precision numbers comes back as it is, with types: on the CPU ONNX Runtime would turn its
+    /// nodes into float and drop casts that belong to the model.
+    ///
     /// # Errors
     /// As for [`OnnxRuntime::session`]; with [`Error::is_unsupported`] the model can be used as it is. Also if folding
     /// would make the model much bigger.
     pub fn optimize(&self, model: &Model) -> Result<Model> {
         let mut simplified = model.clone();
+        if has_half(&model.proto().graph) {
+            self.complete_types(&mut simplified)?;
+            return Ok(simplified);
+        }
         self.simplify(&mut simplified).map_err(|error| error.located(&model.proto().graph))?;
         check_growth(model, &simplified)?;
         self.complete_types(&mut simplified)?;
@@ -61,15 +68,7 @@ impl OnnxRuntime {
         add_probe(proto.graph.mut_or_insert_default());
         let staged = Staged::new(proto, Contents::Data)?;
         self.save_simplified(&staged, folded_limit(model))?;
-        let mut saved = staged.saved()?;
-        remove_half_casts(saved.graph.mut_or_insert_default());
-        restore(model.proto_mut(), saved, &staged)?;
-        let graph = model.proto_mut().graph.mut_or_insert_default();
-        if has_half(graph) {
-            // The types are those of the run in float.
-            graph.value_info.clear();
-        }
-        Ok(())
+        restore(model.proto_mut(), staged.saved()?, &staged)
     }
 
     /// Gives a type to the values that simplification made up, which a second look at the model has to find.
@@ -107,10 +106,12 @@ fn folded_limit(model: &Model) -> u64 {
 
 /// Whether `graph` takes, gives, holds or casts to half-precision numbers.
 fn has_half(graph: &GraphProto) -> bool {
-    let half = |number| matches!(ElementType::from_onnx(number), ElementType::Float16 | ElementType::BFloat16);
+    let half = |element| matches!(element, ElementType::Float16 | ElementType::BFloat16);
     let ends = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
     let mut types = ends.filter_map(|value| ValueType::from_proto(value.type_.as_ref()?)?.element());
-    graph.initializer.iter().any(|tensor| half(tensor.data_type())) || types.any(|element| half(element.to_onnx()))
+    graph.initializer.iter().any(|tensor| half(ElementType::from_onnx(tensor.data_type())))
+        || types.any(half)
+        || graph.node.iter().filter_map(cast_target).any(|(_, element)| half(element))
 }
 
 /// Values that nodes of `graph` make and that have no type.

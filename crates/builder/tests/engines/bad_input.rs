@@ -22,7 +22,8 @@ fn failure(model: &[u8]) -> Error {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model).unwrap();
-    let error = run(&BuildOptions::new(PrepareOptions::new(&path, Precision::Fp16), folder.path().join("a.engine"))).unwrap_err();
+    let error = run(&BuildOptions::new(PrepareOptions::new(&path, Precision::Fp16), folder.path().join("a.engine")))
+        .unwrap_err();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{error} left something behind");
     error
 }
@@ -85,7 +86,8 @@ fn a_missing_model_is_named() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let options = BuildOptions::new(PrepareOptions::new("no/such/model.onnx", Precision::Fp32), folder.path().join("a.engine"));
+    let options =
+        BuildOptions::new(PrepareOptions::new("no/such/model.onnx", Precision::Fp32), folder.path().join("a.engine"));
     let text = full_text(&run(&options).unwrap_err());
     assert!(text.contains("no/such/model.onnx"), "{text}");
 }

@@ -3,10 +3,14 @@
 use crate::{libraries, mnist, run, test_data};
 use std::path::Path;
 use std::sync::Arc;
-use trtforge_builder::{BuildOptions, ByteSize, CancelFlag, Error, Manifest, OutputLock, Precision, PrepareOptions, Progress, Stage, build, digest};
+use trtforge_builder::{
+    BuildOptions, ByteSize, CancelFlag, Error, Manifest, OutputLock, Precision, PrepareOptions, Progress, Stage, build,
+    digest,
+};
 
 fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -21,7 +25,9 @@ fn engine_and_manifest_describe_each_other() {
     assert_eq!(manifest, outcome.manifest);
     assert_eq!(manifest.engine.sha256, digest::of_file(&options.output).unwrap());
     assert_eq!(manifest.model.sha256, digest::of_file(&options.prepare.model).unwrap());
-    for stage in [Stage::Read, Stage::Simplify, Stage::Convert, Stage::Verify, Stage::Parse, Stage::Compile, Stage::Write] {
+    for stage in
+        [Stage::Read, Stage::Simplify, Stage::Convert, Stage::Verify, Stage::Parse, Stage::Compile, Stage::Write]
+    {
         assert!(manifest.timings_ms.contains_key(stage.name()), "{stage} has no time");
     }
 }
@@ -97,7 +103,9 @@ fn the_emitted_model_builds_to_the_same_memory() {
     let emitted = folder.path().join("half.onnx");
     options.emit_onnx = Some(emitted.clone());
     let first = run(&options).unwrap();
-    let second = run(&BuildOptions::new(PrepareOptions::new(emitted, Precision::Fp32), folder.path().join("again.engine"))).unwrap();
+    let second =
+        run(&BuildOptions::new(PrepareOptions::new(emitted, Precision::Fp32), folder.path().join("again.engine")))
+            .unwrap();
     assert_eq!(first.manifest.memory.activation_bytes, second.manifest.memory.activation_bytes);
     assert_eq!(first.manifest.memory.weights_bytes, second.manifest.memory.weights_bytes);
 }
@@ -108,4 +116,31 @@ fn int8_says_that_it_is_not_there() {
     let Some(options) = mnist(&folder, Precision::Int8) else { return };
     assert!(matches!(run(&options), Err(Error::PrecisionUnavailable { precision: "int8" })));
     assert!(test_data("models").is_some());
+}
+
+#[test]
+fn a_workspace_too_small_fails_with_the_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut options) = mnist(&folder, Precision::Fp32).filter(|_| libraries()) else { return };
+    options.workspace = ByteSize::new(1 << 20);
+    let Err(Error::Workspace { need, limit }) = run(&options) else { panic!("a megabyte was enough") };
+    assert!(need > limit && limit == 1 << 20, "{need} {limit}");
+    assert_eq!(files(folder.path()), Vec::<String>::new());
+    options.workspace = ByteSize::new(need + need / 50);
+    assert!(run(&options).unwrap().manifest.memory.scratch_bytes <= need + need / 50);
+}
+
+#[test]
+fn auxiliary_streams_are_given_up_where_they_do_not_fit() {
+    let Some(model) = test_data("models/fastestdet_352.onnx").filter(|_| libraries()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = BuildOptions::new(PrepareOptions::new(model, Precision::Fp32), folder.path().join("a.engine"));
+    options.verify = false;
+    let lean = run(&options).unwrap().manifest;
+    options.auxiliary_streams = 7;
+    let wide = run(&options).unwrap().manifest;
+    assert!(wide.memory.activation_bytes > lean.memory.activation_bytes && wide.auxiliary_streams == 7);
+    options.workspace = ByteSize::new((lean.memory.scratch_bytes + wide.memory.scratch_bytes) / 2);
+    let fitted = run(&options).unwrap().manifest;
+    assert_eq!((fitted.auxiliary_streams, fitted.memory.activation_bytes), (0, lean.memory.activation_bytes));
 }

@@ -74,27 +74,51 @@ fn yolox_nano() {
 #[test]
 fn fastestdet() {
     let preprocess = "{order: bgr, scale: 0.00392156862745098}";
-    check(&Case { model: "fastestdet_352.onnx", opt_shape: None, samples: Some("images/calibration"), preprocess, least_sqnr_db: 35.0 });
+    check(&Case {
+        model: "fastestdet_352.onnx",
+        opt_shape: None,
+        samples: Some("images/calibration"),
+        preprocess,
+        least_sqnr_db: 35.0,
+    });
 }
 
 #[test]
 fn ultraface() {
     let preprocess = "{mean: [127, 127, 127], std: [128, 128, 128]}";
-    check(&Case { model: "ultraface_rfb_320.onnx", opt_shape: None, samples: Some("images/faces"), preprocess, least_sqnr_db: 35.0 });
+    check(&Case {
+        model: "ultraface_rfb_320.onnx",
+        opt_shape: None,
+        samples: Some("images/faces"),
+        preprocess,
+        least_sqnr_db: 35.0,
+    });
 }
 
 #[test]
 fn text_detector_with_dynamic_height_and_width() {
     let preprocess = "{scale: 0.00392156862745098, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}";
     let opt_shape = Some("x=1x3x320x480");
-    check(&Case { model: "ppocr_v3_det.onnx", opt_shape, samples: Some("images/calibration"), preprocess, least_sqnr_db: 30.0 });
+    check(&Case {
+        model: "ppocr_v3_det.onnx",
+        opt_shape,
+        samples: Some("images/calibration"),
+        preprocess,
+        least_sqnr_db: 30.0,
+    });
 }
 
 #[test]
 fn super_resolution_with_dynamic_batch() {
     let preprocess = "{scale: 0.00392156862745098}";
     let opt_shape = Some("input=2x1x224x224");
-    check(&Case { model: "superres_10.onnx", opt_shape, samples: Some("images/calibration"), preprocess, least_sqnr_db: 40.0 });
+    check(&Case {
+        model: "superres_10.onnx",
+        opt_shape,
+        samples: Some("images/calibration"),
+        preprocess,
+        least_sqnr_db: 40.0,
+    });
 }
 
 #[test]
