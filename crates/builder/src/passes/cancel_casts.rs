@@ -41,7 +41,7 @@ fn cancel(graph: &Graph, cast: NodeId) -> Option<Patch> {
     if !replaceable {
         return None;
     }
-    let mut patch = Patch::new(&format!("cancel cast `{}`", graph.value(output).name));
+    let mut patch = Patch::new(format!("cancel cast `{}`", graph.value(output).name));
     patch.redirect(output, &graph.value(source).name);
     Some(patch)
 }

@@ -43,7 +43,7 @@ fn narrow_input(graph: &Graph, input: ValueId) -> Option<Patch> {
         return None;
     }
     // The casts become half to half; `cancel-casts` removes them.
-    let mut patch = Patch::new(&format!("input `{}` becomes half", value.name));
+    let mut patch = Patch::new(format!("input `{}` becomes half", value.name));
     patch.retype(value.name.as_str(), half_of(graph, input)?);
     Some(patch)
 }

@@ -51,7 +51,7 @@ fn bypass(graph: &Graph, node: NodeId) -> Option<Patch> {
     if graph.value(output).is_output || graph.value(output).consumers.is_empty() {
         return None;
     }
-    let mut patch = Patch::new(&format!("bypass `{}`", graph.value(output).name));
+    let mut patch = Patch::new(format!("bypass `{}`", graph.value(output).name));
     patch.redirect(output, &graph.value(input).name);
     Some(patch)
 }

@@ -28,7 +28,7 @@ impl Pass for RepairEfficientNms {
 }
 
 fn repair(graph: &Graph, node: NodeId) -> Option<Patch> {
-    let mut patch = Patch::new(&format!("repair attributes of `{}`", crate::precision::node_label(graph, node)));
+    let mut patch = Patch::new(format!("repair attributes of `{}`", crate::precision::node_label(graph, node)));
     let mut changed = false;
     for name in INTEGER_ATTRIBUTES {
         if let Some(&[number]) = graph.attribute_ints(node, name) {

@@ -369,7 +369,9 @@ fn extend_down(graph: &Graph, from: NodeId, chain: &mut HashSet<NodeId>) {
             for user in &graph.value(output).consumers {
                 let op = graph.op_type(user.node);
                 let ends = matches!(op, "Div" | "Mul");
-                if (ends || matches!(op, "Add" | "Sqrt" | "Reciprocal" | "Pow")) && chain.insert(user.node) && !ends {
+                if ends {
+                    chain.insert(user.node);
+                } else if matches!(op, "Add" | "Sqrt" | "Reciprocal" | "Pow") && chain.insert(user.node) {
                     frontier.push(user.node);
                 }
             }

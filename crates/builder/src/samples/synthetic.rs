@@ -107,7 +107,7 @@ mod tests {
         let tensor = tensor(&input(ElementType::Float32, &[1, 3, 64, 64]), &Preprocess::default(), 0).unwrap();
         let values = tensor.to_vec_f32().unwrap();
         let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
-        assert!(min >= 0.0 && min < 30.0 && max <= 255.0 && max > 220.0, "{min} {max}");
+        assert!((0.0..30.0).contains(&min) && (220.0..=255.0).contains(&max), "{min} {max}");
     }
 
     #[test]
