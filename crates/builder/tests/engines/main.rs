@@ -1,6 +1,7 @@
 //! Whole builds with the real TensorRT and the real ONNX Runtime: trained models that others made, at every precision.
 //!
 //! Building needs no GPU. Models and photographs come from the folder in `TRTFORGE_TEST_DATA`.
+#![allow(clippy::unwrap_used)]
 
 mod bad_input;
 mod outputs;

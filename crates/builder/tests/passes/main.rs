@@ -1,4 +1,5 @@
 //! Every pass on small models: structure before and after, a case where it must not fire, and numbers from ONNX Runtime.
+#![allow(clippy::unwrap_used)]
 
 mod emulate_half;
 mod half_precision;
