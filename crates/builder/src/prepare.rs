@@ -237,7 +237,15 @@ impl Preparation<'_> {
             return Ok(None);
         }
         let samples = open_samples(self.options, &self.options.model, model, shapes)?;
-        observe_ranges(runtime, graph, model, &samples, self.progress, self.cancel).map(Some)
+        let (plain, _) = PluginNodes::set_aside(model)?;
+        let observed = match plain {
+            Some(plain) => {
+                let graph = typed_graph(runtime, plain.clone(), "observe-ranges")?;
+                observe_ranges(runtime, &graph, &plain, &samples, self.progress, self.cancel)
+            }
+            None => observe_ranges(runtime, graph, model, &samples, self.progress, self.cancel),
+        };
+        observed.map(Some)
     }
 
     fn decide(&mut self, graph: &Graph, ranges: Option<&Ranges>) -> PrecisionTable {

@@ -2,7 +2,8 @@
 
 use crate::small_model::{SmallModel, count, numbers, run, runtime, typed};
 use trtforge_builder::passes::{PluginNodes, RemoveIdentities, RepairEfficientNms, run_pass};
-use trtforge_graph::{ElementType, Graph, Model, construct};
+use trtforge_builder::{CancelFlag, Precision, PrepareOptions, prepare};
+use trtforge_graph::{ElementType, Graph, Model, ValueType, construct};
 
 /// The tail of DAMO-YOLO's end-to-end export: corner boxes, and a plugin told that they are centres and sizes.
 fn end_to_end(corners: bool, coding: i64) -> Model {
@@ -96,4 +97,22 @@ fn identities_go_unless_they_are_outputs() {
     assert_eq!(count(&clean, "Identity"), 1);
     let x = numbers(&[4]);
     assert_eq!(run(&runtime, &model, &[("x", &x)])["y"].data, run(&runtime, &clean, &[("x", &x)])["y"].data);
+}
+
+#[test]
+fn a_plugin_reads_floats_in_a_half_precision_model() {
+    if runtime().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("end2end.onnx");
+    end_to_end(true, 1).write(&path).unwrap();
+    let prepared = prepare(&PrepareOptions::new(path, Precision::Fp16), &(), &CancelFlag::default()).unwrap();
+    assert!(prepared.table.counts().fp16 >= 3, "{:?}", prepared.table.rows());
+    let graph = Graph::new(prepared.model).unwrap();
+    let nms = graph.node_ids().find(|&node| graph.op_type(node) == "EfficientNMS_TRT").unwrap();
+    for &input in graph.inputs(nms).iter().flatten() {
+        assert_eq!(graph.value(input).ty.as_ref().and_then(ValueType::element), Some(ElementType::Float32));
+    }
+    assert_eq!(graph.attribute_int(nms, "box_coding"), Some(0));
 }
