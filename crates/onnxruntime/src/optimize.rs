@@ -52,6 +52,8 @@ impl OnnxRuntime {
     pub fn optimize(&self, model: &Model) -> Result<Model> {
         let mut simplified = model.clone();
         if has_half(&model.proto().graph) {
+            settle_initializers(simplified.proto_mut());
+            simplified.proto_mut().graph.mut_or_insert_default().value_info.clear();
             self.complete_types(&mut simplified)?;
             return Ok(simplified);
         }

@@ -164,17 +164,11 @@ fn restore_weights(
     weights
 }
 
-/// Whether `saved` holds what `original` holds. A half-precision weight may have been saved in its float form.
+/// Whether `saved` holds what `original` holds.
 fn is_same(original: &TensorProto, saved: &TensorProto, staged: &Staged) -> bool {
-    if staged.placed(saved).is_some() {
-        return true;
-    }
-    let converted = original.data_type() == HALF && saved.data_type() == FLOAT && original.dims == saved.dims;
-    converted || matches!((Tensor::from_proto(original), Tensor::from_proto(saved)), (Ok(a), Ok(b)) if a == b)
+    let equal = || matches!((Tensor::from_proto(original), Tensor::from_proto(saved)), (Ok(a), Ok(b)) if a == b);
+    staged.placed(saved).is_some() || equal()
 }
-
-const FLOAT: i32 = 1;
-const HALF: i32 = 10;
 
 /// Inputs stay as they are; outputs get a type where they had none; values in between get those that `saved` has.
 fn restore_types(graph: &mut GraphProto, saved: &mut GraphProto, nodes: &[NodeProto]) {
