@@ -1,0 +1,12 @@
+//! How accuracy figures are shown, the same in every command.
+
+use trtforge_builder::OutputAccuracy;
+
+/// Headers for the cells of [`cells`].
+pub const HEADERS: [&str; 4] = ["OUTPUT", ">SQNR dB", ">COSINE", ">MAX ERROR"];
+
+/// Name, SQNR, cosine and largest error of one output.
+pub fn cells(output: &OutputAccuracy) -> [String; 4] {
+    let sqnr = output.sqnr_db.map_or_else(|| "exact".to_owned(), |decibel| format!("{decibel:.1}"));
+    [output.output.clone(), sqnr, format!("{:.6}", output.cosine), format!("{:.3e}", output.max_abs)]
+}

@@ -1,0 +1,9 @@
+//! Groups of flags, each defined once and shared by the commands that take them.
+
+pub mod accuracy;
+pub mod json;
+pub mod pipeline;
+pub mod precision;
+pub mod samples;
+pub mod shape;
+pub mod verbosity;

@@ -1,0 +1,111 @@
+//! Everything that says what is to be made of a model, up to the point where it is written or compiled.
+//!
+//! A config and flags may say the same thing; the flag wins.
+
+use super::precision::PrecisionArgs;
+use super::samples::SampleArgs;
+use super::shape::ShapeArgs;
+use crate::failure::Failure;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::path::PathBuf;
+use trtforge_builder::{Config, Keep, PrepareOptions, Stage};
+
+/// The model or its config, and how it is to be rewritten.
+#[derive(Debug, Clone, Args)]
+pub struct PipelineArgs {
+    /// ONNX model, or the YAML config that names one
+    #[arg(value_name = "MODEL|CONFIG.yaml")]
+    pub source: PathBuf,
+    /// Precision flags.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
+    /// Shape flags.
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+    /// Sample flags.
+    #[command(flatten)]
+    pub samples: SampleArgs,
+}
+
+/// Flags to look into the pipeline.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Debugging")]
+pub struct DebugArgs {
+    /// Write the model as it is after STEP; repeatable
+    #[arg(long, value_name = "STEP")]
+    pub dump_after: Vec<Stage>,
+    /// Folder for these models
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "dump_after")]
+    pub dump_dir: PathBuf,
+    /// Run the pipeline up to STEP and no further
+    #[arg(long, value_name = "STEP")]
+    pub stop_after: Option<Stage>,
+}
+
+impl PipelineArgs {
+    /// The config, if one was given instead of a model.
+    ///
+    /// # Errors
+    /// When it cannot be read or does not parse.
+    pub fn config(&self) -> Result<Option<Config>> {
+        let extension = self.source.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" => Ok(Some(Config::read(&self.source)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Flags and config as one request.
+    ///
+    /// # Errors
+    /// When flags contradict each other, or ask for what is not available.
+    pub fn prepare_options(&self, config: Option<&Config>, debug: &DebugArgs) -> Result<PrepareOptions> {
+        let model = config.map_or_else(|| self.source.clone(), |config| config.model.clone());
+        let precision = self.precision.choose(config.and_then(|config| config.precision))?;
+        let calibration = config.and_then(|config| config.calibration.as_ref());
+        debug.check()?;
+        let mut options = PrepareOptions::new(model, precision);
+        options.shapes = self.shapes.request()?;
+        options.batch = self.shapes.batch.map(u64::from);
+        options.samples = self.samples.source(calibration.map(|calibration| calibration.images.clone()));
+        options.sample_count = self.samples.calibration_count.or(calibration.and_then(|calibration| calibration.count));
+        options.keep = self.precision.keep.clone();
+        options.half_io = self.precision.half_io;
+        options.dump_after = debug.dump_after.clone();
+        options.dump_folder = debug.dump_dir.clone();
+        options.stop_after = debug.stop_after;
+        if let Some(config) = config {
+            add_config(&mut options, config)?;
+        }
+        Ok(options)
+    }
+}
+
+/// Adds what only a config can say, and what no flag has said.
+fn add_config(options: &mut PrepareOptions, config: &Config) -> Result<()> {
+    options.preprocess.clone_from(&config.preprocess);
+    if options.batch.is_none() {
+        config.shapes.iter().for_each(|(input, entry)| options.shapes.add_entry(input, entry));
+    }
+    for pattern in &config.quantize.keep_fp32 {
+        options.keep.push(format!("fp32:{pattern}").parse::<Keep>().map_err(|error| {
+            Failure::input("a pattern of the config's keep_fp32 is no regular expression").because(error)
+        })?);
+    }
+    Ok(())
+}
+
+impl DebugArgs {
+    fn check(&self) -> Result<()> {
+        let without_model = self.dump_after.iter().chain(&self.stop_after).find(|stage| !stage.has_model());
+        if let Some(stage) = without_model {
+            let names: Vec<_> = Stage::all().filter(|stage| stage.has_model()).map(Stage::name).collect();
+            bail!(
+                Failure::usage(format!("there is no model to write or stop at after `{stage}`"))
+                    .hint(format!("the steps before it are {}", names.join(", ")))
+            );
+        }
+        Ok(())
+    }
+}

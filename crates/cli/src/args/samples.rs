@@ -1,0 +1,33 @@
+//! Flags that name the inputs on which ranges are observed and results compared.
+
+use clap::Args;
+use std::path::PathBuf;
+use trtforge_builder::SampleSource;
+
+/// Inputs to observe and compare on.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Sample inputs")]
+pub struct SampleArgs {
+    /// Real inputs: a folder or list of images, an image, an .npz or .npy; made up without
+    #[arg(long, alias = "inputs", value_name = "DIR|LIST|FILE.npz")]
+    pub calibration: Option<PathBuf>,
+    /// Use at most N of them
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub calibration_count: Option<usize>,
+}
+
+/// Why a text is no count.
+#[derive(Debug, thiserror::Error)]
+#[error("write a whole number of at least 1")]
+struct CountError;
+
+fn parse_count(text: &str) -> Result<usize, CountError> {
+    text.parse().ok().filter(|count| *count > 0).ok_or(CountError)
+}
+
+impl SampleArgs {
+    /// Where samples come from, `configured` being the config's folder.
+    pub fn source(&self, configured: Option<PathBuf>) -> SampleSource {
+        self.calibration.clone().or(configured).map_or(SampleSource::Synthetic, SampleSource::Path)
+    }
+}

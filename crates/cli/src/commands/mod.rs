@@ -1,0 +1,34 @@
+//! One file per command: its flags and what it does with the libraries.
+
+use crate::cli::{Cli, Command};
+use anyhow::Result;
+
+pub mod build;
+pub mod calibrate;
+pub mod compare;
+pub mod completions;
+pub mod doctor;
+pub mod inspect;
+pub mod man;
+pub mod plan;
+pub mod quantize;
+pub mod zoo;
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// Whatever went wrong, for `failure` to report.
+pub fn run(cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Doctor(args) => doctor::run(args),
+        Command::Build(args) => build::run(args, &cli.verbosity),
+        Command::Quantize(args) => quantize::run(args, &cli.verbosity),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Plan(args) => plan::run(args, &cli.verbosity),
+        Command::Compare(args) => compare::run(args, &cli.verbosity),
+        Command::Zoo(args) => zoo::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Calibrate(_) => calibrate::run(),
+    }
+}

@@ -1,0 +1,67 @@
+//! `trtforge plan`: the memory an engine takes, or the least a model can take, and whether that fits.
+//!
+//! An engine's figures are the compiler's own, read from its manifest. A model's are computed from its shapes alone,
+//! before anything is compiled.
+
+mod engine;
+mod model;
+mod report;
+
+use crate::args::json::JsonArgs;
+use crate::args::shape::ShapeArgs;
+use crate::args::verbosity::VerbosityArgs;
+use crate::failure::Failure;
+use crate::file_kind::{self, FileKind};
+use crate::standard_output;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::path::PathBuf;
+use trtforge_builder::{ByteSize, format_bytes};
+
+/// Say how much memory an engine takes, or a model by its shapes, and whether it fits
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Engine or model
+    #[arg(value_name = "ENGINE|MODEL")]
+    file: PathBuf,
+    /// Memory there is; more than that is exit 1
+    #[arg(long, value_name = "SIZE")]
+    budget: Option<ByteSize>,
+    /// Shapes to plan a model for.
+    #[command(flatten)]
+    shapes: ShapeArgs,
+    /// Form of the report.
+    #[command(flatten)]
+    pub json: JsonArgs,
+}
+
+impl ShapeArgs {
+    fn is_given(&self) -> bool {
+        self.batch.is_some() || !(self.min_shape.is_empty() && self.opt_shape.is_empty() && self.max_shape.is_empty())
+    }
+}
+
+/// Prints the plan, then fails if it does not fit.
+pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
+    let report = match file_kind::of(&args.file)? {
+        FileKind::Engine if args.shapes.is_given() => {
+            bail!(
+                Failure::usage("an engine's shapes were settled when it was built")
+                    .hint("plan the .onnx to try other shapes")
+            )
+        }
+        FileKind::Engine => engine::plan(&args.file, args.budget)?,
+        FileKind::Model => model::plan(&args.file, &args.shapes, args.budget, verbosity)?,
+    };
+    match args.json.json {
+        true => standard_output::write_json(&report)?,
+        false => standard_output::write(report.text())?,
+    }
+    match args.budget {
+        Some(budget) if report.total_bytes > budget.bytes() => bail!(
+            Failure::check(format!("{} does not fit into {}", format_bytes(report.total_bytes), budget))
+                .hint("a smaller batch, a smaller input or --precision fp16 takes less")
+        ),
+        _ => Ok(()),
+    }
+}

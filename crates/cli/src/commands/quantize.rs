@@ -1,0 +1,78 @@
+//! `trtforge quantize`: the rewrite alone; an ONNX model in, an ONNX model in the precision asked for out.
+
+use crate::args::json::JsonArgs;
+use crate::args::pipeline::{DebugArgs, PipelineArgs};
+use crate::args::verbosity::VerbosityArgs;
+use crate::progress::Terminal;
+use crate::table::{Table, pairs};
+use crate::{interrupt, standard_output};
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use trtforge_builder::{PrepareOptions, Prepared, format_bytes};
+
+/// Rewrite a model in another precision, without building an engine
+#[derive(Debug, Args)]
+pub struct QuantizeArgs {
+    /// Model to write
+    #[arg(short, long, value_name = "OUT.onnx")]
+    output: PathBuf,
+    /// List the precision of every node, and why
+    #[arg(long)]
+    table: bool,
+    /// Model and how it is rewritten.
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Debugging flags.
+    #[command(flatten)]
+    debug: DebugArgs,
+    /// Form of the report.
+    #[command(flatten)]
+    pub json: JsonArgs,
+}
+
+/// Rewrites and prints what was decided.
+pub fn run(args: &QuantizeArgs, verbosity: &VerbosityArgs) -> Result<()> {
+    let config = args.pipeline.config()?;
+    let mut options = args.pipeline.prepare_options(config.as_ref(), &args.debug)?;
+    options.settle_shapes = false;
+    let terminal = Terminal::new(verbosity);
+    let cancel = interrupt::install()?;
+    let prepared = trtforge_builder::quantize(&options, &args.output, &terminal, &cancel)?;
+    terminal.finish();
+    match args.json.json {
+        true => standard_output::write_json(&report(&options, &prepared, &args.output)),
+        false => standard_output::write(text(&options, &prepared, args)),
+    }
+}
+
+fn report(options: &PrepareOptions, prepared: &Prepared, output: &Path) -> Value {
+    json!({
+        "model": output,
+        "precision": options.precision,
+        "weights_bytes": prepared.model.weights_bytes(),
+        "nodes": prepared.table.counts(),
+        "table": prepared.table.rows(),
+    })
+}
+
+fn text(options: &PrepareOptions, prepared: &Prepared, args: &QuantizeArgs) -> String {
+    let counts = prepared.table.counts();
+    let (before, after) = (prepared.reference.weights_bytes(), prepared.model.weights_bytes());
+    let summary = pairs(&[
+        ("model", args.output.display().to_string()),
+        ("precision", format!("{}: {} nodes fp32, {} nodes fp16", options.precision, counts.fp32, counts.fp16)),
+        ("weights", format!("{} to {}", format_bytes(before), format_bytes(after))),
+    ]);
+    if args.table { summary + "\n" + &decisions(prepared) } else { summary }
+}
+
+fn decisions(prepared: &Prepared) -> String {
+    let mut table = Table::new(&["NODE", "OPERATOR", "PRECISION", "REASON"]);
+    for row in prepared.table.rows() {
+        let precision = format!("{:?}", row.precision).to_lowercase();
+        table.row([row.node.clone(), row.operator.clone(), precision, row.reason.clone()]);
+    }
+    table.render()
+}

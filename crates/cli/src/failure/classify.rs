@@ -1,0 +1,162 @@
+//! Which kind of failure an error is, and what its hint is.
+//!
+//! The first error of the chain that is known decides. An error nobody knows counts as a failed run (exit 1). Library
+//! errors that pass another library's error on are looked into here, because `transparent` hides them from the chain.
+
+use super::Failure;
+use serde::Serialize;
+use std::io::ErrorKind;
+use trtforge_builder::Error as BuilderError;
+use trtforge_graph::Error as GraphError;
+use trtforge_onnxruntime::Error as OnnxRuntimeError;
+use trtforge_tensorrt::Error as TensorRtError;
+
+/// Kinds of failure, one per exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A check did not hold, or the work failed for a reason of its own.
+    CheckFailed,
+    /// Wrong usage.
+    Usage,
+    /// Something is missing on this machine.
+    Missing,
+    /// A bad input file.
+    BadInput,
+    /// Stopped by the user.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code, as documented in `trtforge --help`.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::CheckFailed => 1,
+            Self::Usage => 2,
+            Self::Missing => 3,
+            Self::BadInput => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// Kind and hint of an error: each from the first error of the chain that has one.
+pub fn classify(error: &anyhow::Error) -> (Kind, Option<String>) {
+    let kind = error.chain().find_map(kind_of).unwrap_or(Kind::CheckFailed);
+    (kind, error.chain().find_map(hint_of))
+}
+
+fn kind_of(cause: Cause<'_>) -> Option<Kind> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.kind);
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_builder(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_graph(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_onnx_runtime(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_tensorrt(error));
+    }
+    if cause.is::<trtforge_zoo::Error>() {
+        return Some(Kind::Usage);
+    }
+    cause.downcast_ref().map(of_io)
+}
+
+/// An I/O error on something the user named as a place to write to.
+fn of_io(error: &std::io::Error) -> Kind {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory => Kind::Missing,
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::AlreadyExists
+        | ErrorKind::InvalidFilename
+        | ErrorKind::ReadOnlyFilesystem => Kind::Usage,
+        _ => Kind::CheckFailed,
+    }
+}
+
+fn of_builder(error: &BuilderError) -> Kind {
+    match error {
+        BuilderError::Cancelled => Kind::Interrupted,
+        BuilderError::Usage(_)
+        | BuilderError::Shape { .. }
+        | BuilderError::PrecisionUnavailable { .. }
+        | BuilderError::Busy { .. } => Kind::Usage,
+        BuilderError::AccuracyFloor { .. } | BuilderError::Workspace { .. } | BuilderError::MemoryBudget { .. } => {
+            Kind::CheckFailed
+        }
+        BuilderError::Write { source, .. } => of_io(source),
+        BuilderError::Model { source, .. } | BuilderError::Pass { source, .. } => of_graph(source),
+        BuilderError::OnnxRuntime(error) => of_onnx_runtime(error),
+        BuilderError::TensorRt(error) => of_tensorrt(error),
+        _ => Kind::BadInput,
+    }
+}
+
+fn of_graph(error: &GraphError) -> Kind {
+    match error {
+        GraphError::Io { action: "write", source, .. } => of_io(source),
+        _ => Kind::BadInput,
+    }
+}
+
+fn of_onnx_runtime(error: &OnnxRuntimeError) -> Kind {
+    match error {
+        OnnxRuntimeError::Missing(_)
+        | OnnxRuntimeError::Unusable(_)
+        | OnnxRuntimeError::Load { .. }
+        | OnnxRuntimeError::WrongLibrary { .. }
+        | OnnxRuntimeError::TooOld { .. }
+        | OnnxRuntimeError::Start { .. }
+        | OnnxRuntimeError::Temporary { .. } => Kind::Missing,
+        OnnxRuntimeError::Graph(error) => of_graph(error),
+        _ => Kind::BadInput,
+    }
+}
+
+fn of_tensorrt(error: &TensorRtError) -> Kind {
+    match error {
+        TensorRtError::Cancelled => Kind::Interrupted,
+        TensorRtError::Missing(_)
+        | TensorRtError::Unusable(_)
+        | TensorRtError::Open { .. }
+        | TensorRtError::Symbol { .. }
+        | TensorRtError::Version { .. }
+        | TensorRtError::NoDevice(_) => Kind::Missing,
+        TensorRtError::Parse { .. } | TensorRtError::Weights { .. } | TensorRtError::Deserialize { .. } => {
+            Kind::BadInput
+        }
+        TensorRtError::Profile { .. }
+        | TensorRtError::Setting { .. }
+        | TensorRtError::EmptyPool { .. }
+        | TensorRtError::PoolLimit { .. } => Kind::Usage,
+        _ => Kind::CheckFailed,
+    }
+}
+
+fn hint_of(cause: Cause<'_>) -> Option<String> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return failure.hint.clone();
+    }
+    cause
+        .downcast_ref::<BuilderError>()
+        .and_then(BuilderError::hint)
+        .or_else(|| cause.downcast_ref::<GraphError>().and_then(GraphError::hint))
+        .or_else(|| cause.downcast_ref::<OnnxRuntimeError>().and_then(OnnxRuntimeError::hint))
+        .or_else(|| cause.downcast_ref::<TensorRtError>().and_then(TensorRtError::hint))
+        .or_else(|| cause.downcast_ref::<trtforge_zoo::Error>().and_then(trtforge_zoo::Error::hint))
+        .or_else(|| match cause.downcast_ref::<std::io::Error>()?.kind() {
+            ErrorKind::StorageFull => Some("free some space, or write somewhere else".to_owned()),
+            _ => None,
+        })
+}

@@ -1,0 +1,32 @@
+//! The `trtforge` command line: parse, call the library, print, exit code.
+//!
+//! Nothing is computed here. Each command lives in its own file under `commands/`, each group of flags in its own
+//! file under `args/`, and `failure` is the only place that knows exit codes.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
+
+mod accuracy;
+mod args;
+mod cli;
+mod commands;
+mod failure;
+mod file_kind;
+mod interrupt;
+mod progress;
+mod standard_output;
+mod table;
+mod typed_model;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    failure::install_panic_hook();
+    let cli = cli::Cli::parse();
+    let json = cli.command.wants_json();
+    match commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, json),
+    }
+}

@@ -1,0 +1,136 @@
+//! `trtforge build` with the real TensorRT and ONNX Runtime.
+
+use crate::models::folder_with_classifier;
+use crate::program::{have_libraries, run_in, run_without_libraries};
+use std::path::Path;
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_engine_with_its_manifest_and_a_summary() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    for precision in ["fp32", "fp16"] {
+        let engine = format!("{precision}.engine");
+        let arguments = ["build", "model.onnx", "-o", &engine, "--precision", precision, "--batch", "2"];
+        let run = run_in(folder.path(), &arguments).success();
+        for word in [engine.as_str(), "precision", "memory", "weights", "SQNR"] {
+            assert!(run.stdout.contains(word), "{word}: {run}");
+        }
+        let report = run_in(folder.path(), &["inspect", &engine, "--verify", "--json"]).json();
+        assert_eq!(report["manifest"]["precision"]["requested"], precision);
+        assert_eq!(report["content_matches_manifest"], true);
+    }
+    let expected = ["fp16.engine", "fp16.engine.json", "fp32.engine", "fp32.engine.json", "model.onnx"];
+    assert_eq!(files(folder.path()), expected);
+}
+
+#[test]
+fn an_unchanged_build_is_answered_from_what_is_there() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let build = |more: &[&str]| {
+        let arguments = [&["build", "model.onnx", "-o", "out.engine", "--json"], more].concat();
+        run_in(folder.path(), &arguments).json()["up_to_date"].as_bool().expect("a boolean")
+    };
+    assert!(!build(&[]));
+    assert!(build(&[]));
+    assert!(!build(&["--force"]));
+    assert!(!build(&["--workspace", "64MiB"]));
+}
+
+#[test]
+fn progress_is_lines_away_from_a_terminal_and_silence_when_asked() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let told = run_in(folder.path(), &["build", "model.onnx", "-o", "out.engine"]).success().stderr;
+    assert!(told.lines().any(|line| line.starts_with('[') && line.ends_with("compile")), "{told}");
+    assert!(!told.contains('\r'), "{told}");
+    let quiet = run_in(folder.path(), &["build", "model.onnx", "-o", "out.engine", "--force", "-q"]).success();
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_budget_that_does_not_hold_is_a_failed_check_and_writes_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["build", "model.onnx", "-o", "out.engine", "--memory-budget", "100", "-q"];
+    let stderr = run_in(folder.path(), &arguments).failure(1);
+    assert!(stderr.starts_with("error: the engine takes"), "{stderr}");
+    assert_eq!(files(folder.path()), ["model.onnx"]);
+}
+
+#[test]
+fn an_unreachable_floor_is_a_failed_check_and_writes_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["build", "model.onnx", "-o", "out.engine", "--accuracy-floor", "sqnr_db=190", "-q"];
+    let stderr = run_in(folder.path(), &arguments).failure(1);
+    assert!(stderr.contains("hint: "), "{stderr}");
+    assert_eq!(files(folder.path()), ["model.onnx"]);
+}
+
+#[test]
+fn without_libraries_nothing_is_built_and_the_command_to_run_is_named() {
+    let folder = folder_with_classifier();
+    let stderr = run_without_libraries(folder.path(), &["build", "model.onnx", "-o", "out.engine"]).failure(3);
+    assert!(stderr.contains("hint: run `make setup`"), "{stderr}");
+    assert!(!folder.path().join("out.engine").exists());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_wrong_usage() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    for output in [".", "model.onnx/out.engine", "/proc/out.engine"] {
+        let stderr = run_in(folder.path(), &["build", "model.onnx", "-q", "-o", output]).failure(2);
+        assert!(stderr.starts_with("error: cannot write "), "{stderr}");
+    }
+    assert_eq!(files(folder.path()), ["model.onnx"]);
+}
+
+#[test]
+fn a_config_says_what_flags_do_not() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let config = "model: model.onnx\nprecision: fp32\nworkspace: 64MiB\nshapes: {x: {opt: 3x4x8x8}}\n";
+    std::fs::write(folder.path().join("config.yaml"), config).expect("a file");
+    let report = run_in(folder.path(), &["build", "config.yaml", "-o", "a.engine", "--json"]).json();
+    assert_eq!(report["manifest"]["workspace_bytes"], 64 << 20);
+    assert_eq!(report["manifest"]["precision"]["requested"], "fp32");
+    assert_eq!(report["manifest"]["shapes"]["x"]["opt"], "3x4x8x8");
+    let arguments = ["build", "config.yaml", "-o", "b.engine", "--json", "--precision", "fp16", "--batch", "2"];
+    let report = run_in(folder.path(), &arguments).json();
+    assert_eq!(report["manifest"]["precision"]["requested"], "fp16");
+    assert_eq!(report["manifest"]["shapes"]["x"]["opt"], "2x4x8x8");
+}
+
+#[test]
+fn a_config_with_an_unknown_key_is_a_bad_input() {
+    let folder = folder_with_classifier();
+    std::fs::write(folder.path().join("config.yaml"), "model: model.onnx\nworkspaces: 1GiB\n").expect("a file");
+    let stderr = run_in(folder.path(), &["build", "config.yaml", "-o", "a.engine"]).failure(4);
+    assert!(stderr.contains("workspaces") && stderr.contains("line 2"), "{stderr}");
+    std::fs::write(folder.path().join("config.yaml"), "model: model.onnx\nprecision: int8\n").expect("a file");
+    let stderr = run_in(folder.path(), &["build", "config.yaml", "-o", "a.engine"]).failure(2);
+    assert!(stderr.contains("int8 is not available"), "{stderr}");
+}

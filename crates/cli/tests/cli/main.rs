@@ -1,0 +1,19 @@
+//! Runs the real binary and looks at what a person or a script sees: stdout, stderr and the exit code.
+//!
+//! Paths of this machine, times and versions of libraries are filtered out of snapshots; nothing is mocked.
+
+mod models;
+mod program;
+
+mod build;
+mod compare;
+mod completions;
+mod doctor;
+mod help;
+mod inspect;
+mod inspect_engine;
+mod output;
+mod plan;
+mod quantize;
+mod usage;
+mod zoo;

@@ -1,0 +1,63 @@
+//! Small models, made by the tests that use them.
+
+use std::path::{Path, PathBuf};
+use trtforge_graph::construct::{entry, model, node, open_tensor_value, tensor, tensor_value};
+use trtforge_graph::proto::{GraphProto, ModelProto, TensorProto};
+use trtforge_graph::{Dimension, ElementType, Model};
+
+/// Weights that differ from each other, so that no optimiser can fold them away.
+fn weights(name: &str, dims: &[u64]) -> TensorProto {
+    let count: u64 = dims.iter().product();
+    let values = (0..count).map(|index| ((index * 7919 % 101) as f32 - 50.0) / 500.0).collect();
+    tensor::<f32>(name, dims.iter().copied(), values)
+}
+
+/// `x [N,4,8,8]` through a convolution, an activation, pooling and a matrix product to `y [N,10]`.
+pub fn classifier() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("classifier".into());
+    let open = |rest: &[u64]| {
+        let fixed = rest.iter().map(|size| Dimension::Fixed(*size));
+        std::iter::once(Dimension::Symbol("N".into())).chain(fixed).collect()
+    };
+    graph.input.push(open_tensor_value("x", ElementType::Float32, open(&[4, 8, 8])));
+    graph.output.push(open_tensor_value("y", ElementType::Float32, open(&[10])));
+    graph.initializer =
+        vec![weights("conv.weight", &[4, 4, 3, 3]), weights("conv.bias", &[4]), weights("fc.weight", &[4, 10])];
+    graph.node = vec![
+        node("Conv", "conv", ["x", "conv.weight", "conv.bias"], ["c"]).attr_ints("pads", [1, 1, 1, 1]),
+        node("Relu", "relu", ["c"], ["r"]),
+        node("GlobalAveragePool", "pool", ["r"], ["p"]),
+        node("Flatten", "flatten", ["p"], ["f"]),
+        node("MatMul", "fc", ["f", "fc.weight"], ["y"]),
+    ];
+    let mut proto = model(graph, 9, 17);
+    proto.producer_name = Some("tests".into());
+    proto.producer_version = Some("1".into());
+    proto.metadata_props.push(entry("author", "the\ntests"));
+    proto
+}
+
+/// A model of one node that adds its input to itself.
+pub fn doubling(shape: &[u64]) -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("doubling".into());
+    graph.input.push(tensor_value("x", ElementType::Float32, shape.iter().copied()));
+    graph.output.push(tensor_value("y", ElementType::Float32, shape.iter().copied()));
+    graph.node.push(node("Add", "double", ["x", "x"], ["y"]));
+    model(graph, 9, 17)
+}
+
+/// Writes a model into a folder.
+pub fn write(folder: &Path, name: &str, proto: ModelProto) -> PathBuf {
+    let path = folder.join(name);
+    Model::from_proto(proto).write(&path).expect("the model can be written");
+    path
+}
+
+/// A folder with the classifier as `model.onnx`.
+pub fn folder_with_classifier() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path(), "model.onnx", classifier());
+    folder
+}

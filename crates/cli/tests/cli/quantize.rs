@@ -1,0 +1,54 @@
+//! `trtforge quantize` with the real ONNX Runtime.
+
+use crate::models::folder_with_classifier;
+use crate::program::{have_libraries, run_in};
+
+#[test]
+fn a_model_in_half_precision() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    insta::assert_snapshot!(run_in(folder.path(), &["quantize", "model.onnx", "-o", "half.onnx", "-q", "--table"]));
+    let report = run_in(folder.path(), &["inspect", "half.onnx", "--json"]).json();
+    assert_eq!(report["precision"][0]["element"], "float16");
+    assert_eq!(report["inputs"][0]["type"], "float32[N,4,8,8]");
+}
+
+#[test]
+fn kept_nodes_keep_their_weights() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["quantize", "model.onnx", "-o", "half.onnx", "-q", "--keep", "fp32:^conv", "--json"];
+    let table = run_in(folder.path(), &arguments).json();
+    assert!(table["nodes"]["fp32"].as_u64() >= Some(1), "{table}");
+    let report = run_in(folder.path(), &["inspect", "half.onnx", "--json"]).json();
+    let elements: Vec<_> = report["precision"].as_array().expect("a list").iter().map(|it| &it["element"]).collect();
+    assert_eq!(elements, ["float32", "float16"]);
+}
+
+#[test]
+fn stops_and_dumps_where_asked() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = [
+        "quantize",
+        "model.onnx",
+        "-o",
+        "out.onnx",
+        "-q",
+        "--stop-after",
+        "simplify",
+        "--dump-after",
+        "freeze-shapes",
+        "--dump-dir",
+        "dumps",
+    ];
+    std::fs::create_dir(folder.path().join("dumps")).expect("a folder");
+    run_in(folder.path(), &arguments).success();
+    assert_eq!(std::fs::read_dir(folder.path().join("dumps")).expect("a folder").count(), 1);
+}
