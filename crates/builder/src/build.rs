@@ -96,9 +96,13 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
         return Err(Error::PrecisionUnavailable { precision: options.prepare.precision.name() });
     }
     let start = Instant::now();
-    let model_digest = model_digest(&options.prepare.model)?;
     let _lock = OutputLock::acquire(&options.output)?;
-    let tensorrt = TensorRt::load()?;
+    let (model_digest, tensorrt) = std::thread::scope(|scope| {
+        let digest = scope.spawn(|| model_digest(&options.prepare.model));
+        let tensorrt = TensorRt::load();
+        (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), tensorrt)
+    });
+    let (model_digest, tensorrt) = (model_digest?, tensorrt?);
     let fingerprint = fingerprint(options, &model_digest, &tensorrt)?;
     if !options.force
         && let Some(manifest) = unchanged(options, &fingerprint)
@@ -122,8 +126,12 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     check_budget(&memory, options.memory_budget)?;
     progress.step(Stage::Write.name());
     let write_start = Instant::now();
-    let engine = FileInfo { sha256: digest::of_bytes(&compiled.engine), bytes: compiled.engine.len() as u64 };
-    let staged = StagedFile::write(&options.output, &compiled.engine)?;
+    let (sha256, staged) = std::thread::scope(|scope| {
+        let digest = scope.spawn(|| digest::of_bytes(&compiled.engine));
+        let staged = StagedFile::write(&options.output, &compiled.engine);
+        (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), staged)
+    });
+    let (engine, staged) = (FileInfo { sha256, bytes: compiled.engine.len() as u64 }, staged?);
     prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &tensorrt);
     manifest.model.sha256 = model_digest;

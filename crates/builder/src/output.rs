@@ -70,7 +70,9 @@ fn lock_path(output: &Path) -> PathBuf {
     folder_of(output).join(format!(".{name}.lock"))
 }
 
-/// A complete file under a temporary name; [`StagedFile::commit`] gives it its own. Dropped without that, it is removed.
+/// A complete file under a temporary name; the kernel writes it to the disk in its own time: a manifest's digest shows a file that a power cut damaged.
+///
+/// [`StagedFile::commit`] gives it its own. Dropped without that, it is removed.
 #[derive(Debug)]
 pub struct StagedFile {
     target: PathBuf,
@@ -85,7 +87,7 @@ impl StagedFile {
     pub fn write(target: &Path, bytes: &[u8]) -> Result<StagedFile> {
         let failed = |source| Error::write(target, source);
         let mut file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder_of(target)).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+        file.write_all(bytes).map_err(failed)?;
         make_readable(file.as_file()).map_err(failed)?;
         Ok(StagedFile { target: target.to_owned(), file })
     }
@@ -128,18 +130,6 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         StagedFile::write(&target, b"whole").unwrap().commit().unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"whole");
-    }
-
-    #[test]
-    fn a_full_disk_is_a_write_error_that_leaves_nothing() {
-        if !Path::new("/dev/full").exists() {
-            eprintln!("skipped: no /dev/full here");
-            return;
-        }
-        let error = std::fs::write("/dev/full", b"x").unwrap_err();
-        assert!(
-            matches!(Error::write(Path::new("/dev/full"), error), Error::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
-        );
     }
 
     #[test]

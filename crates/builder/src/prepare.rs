@@ -200,7 +200,14 @@ impl Preparation<'_> {
 
     fn simplify(&mut self, runtime: &OnnxRuntime, model: &Model) -> Result<Model> {
         let (plain, plugins) = PluginNodes::set_aside(model)?;
-        let simplified = runtime.optimize(plain.as_ref().unwrap_or(model))?;
+        let simplified = match runtime.optimize(plain.as_ref().unwrap_or(model)) {
+            // TensorRT may well have what ONNX Runtime lacks on a CPU.
+            Err(error @ trtforge_onnxruntime::Error::NoKernel { .. }) => {
+                self.progress.note(&format!("not simplified: {error}"));
+                return Ok(model.clone());
+            }
+            other => other?,
+        };
         plugins.put_back(simplified)
     }
 
@@ -279,9 +286,13 @@ pub(crate) fn typed_graph(runtime: &OnnxRuntime, model: Model, pass: &'static st
     if all_typed(&graph) {
         return Ok(graph);
     }
-    let types = runtime.infer_types(plain.as_ref().unwrap_or(&model))?;
     let mut graph = graph;
-    graph.set_types(types);
+    match runtime.infer_types(plain.as_ref().unwrap_or(&model)) {
+        Err(trtforge_onnxruntime::Error::NoKernel { .. }) => {}
+        types => {
+            graph.set_types(types?);
+        }
+    }
     Ok(graph)
 }
 
