@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
+# ONNX Runtime 1.32 keeps a usage database in the home folder unless told not to.
+export ORT_DISABLE_TELEMETRY := 1
+
 PYTHON ?= python3
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
