@@ -9,7 +9,7 @@ use trtforge_builder::SampleSource;
 #[command(next_help_heading = "Sample inputs")]
 pub struct SampleArgs {
     /// Real inputs: a folder or list of images, an image, an .npz or .npy; made up without
-    #[arg(long, alias = "inputs", value_name = "DIR|LIST|FILE.npz")]
+    #[arg(long, visible_alias = "inputs", value_name = "DIR|LIST|FILE.npz")]
     pub calibration: Option<PathBuf>,
     /// Use at most N of them
     #[arg(long, value_name = "N", value_parser = parse_count)]

@@ -12,6 +12,7 @@ mod doctor;
 mod help;
 mod inspect;
 mod inspect_engine;
+mod interrupt;
 mod output;
 mod plan;
 mod quantize;

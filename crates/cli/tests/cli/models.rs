@@ -48,6 +48,22 @@ pub fn doubling(shape: &[u64]) -> ModelProto {
     model(graph, 9, 17)
 }
 
+/// Forty convolutions over a large map: seconds of work for whoever runs or compiles it.
+pub fn deep() -> ModelProto {
+    const LAYERS: usize = 40;
+    let mut graph = GraphProto::new();
+    graph.name = Some("deep".into());
+    graph.input.push(tensor_value("v0", ElementType::Float32, [1, 32, 256, 256]));
+    graph.output.push(tensor_value(&format!("v{LAYERS}"), ElementType::Float32, [1, 32, 256, 256]));
+    for layer in 0..LAYERS {
+        let name = format!("w{layer}");
+        graph.initializer.push(weights(&name, &[32, 32, 3, 3]));
+        let (from, to) = (format!("v{layer}"), format!("v{}", layer + 1));
+        graph.node.push(node("Conv", &to, [from, name], [to.clone()]).attr_ints("pads", [1, 1, 1, 1]));
+    }
+    model(graph, 9, 17)
+}
+
 /// Writes a model into a folder.
 pub fn write(folder: &Path, name: &str, proto: ModelProto) -> PathBuf {
     let path = folder.join(name);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trtforge_builder::format_bytes;
-use trtforge_graph::proto::ModelProto;
+use trtforge_graph::proto::{ModelProto, TensorProto};
 use trtforge_graph::{
     Dimension, ElementType, Graph, Model, NodeStatistics, Statistics, TensorType, ValueId, ValueType,
 };
@@ -228,18 +228,29 @@ fn domain(name: &str) -> String {
     if name.is_empty() { "ai.onnx".to_owned() } else { name.to_owned() }
 }
 
-/// Initializers by element type, from their declared types alone.
+/// Stored tensors by element type, from their declared types alone.
 fn weights(proto: &ModelProto) -> BTreeMap<String, Weights> {
     let mut by_element: BTreeMap<String, Weights> = BTreeMap::new();
-    for tensor in &proto.graph.initializer {
+    for tensor in proto.graph.initializer.iter().chain(constants(proto)) {
         let element = ElementType::from_onnx(tensor.data_type());
         let count = tensor.dims.iter().try_fold(1u64, |count, &size| count.checked_mul(size.try_into().ok()?));
         let weights = by_element.entry(element.to_string()).or_default();
         weights.tensors += 1;
-        weights.parameters += count.unwrap_or(0);
+        weights.parameters += count.filter(|_| is_parameter(element)).unwrap_or(0);
         weights.bytes += count.and_then(|count| element.bytes_for(count)).unwrap_or(0);
     }
     by_element
+}
+
+/// Some exporters keep every weight in a node of its own.
+fn constants(proto: &ModelProto) -> impl Iterator<Item = &TensorProto> {
+    let constants = proto.graph.node.iter().filter(|node| node.op_type() == "Constant" && node.domain().is_empty());
+    constants.flat_map(|node| &node.attribute).filter_map(|attribute| attribute.t.as_ref())
+}
+
+/// Shapes, indices and conditions are stored the same way as weights, but nobody trained them.
+fn is_parameter(element: ElementType) -> bool {
+    !matches!(element, ElementType::Int64 | ElementType::Bool | ElementType::String)
 }
 
 fn tensors(graph: &Graph, values: &[ValueId]) -> Vec<TensorReport> {

@@ -56,6 +56,7 @@ fn weight_of(graph: &Graph, node: NodeId) -> Option<(ElementType, u64)> {
     for _ in 0..LONGEST_CHAIN {
         match graph.value(value).producer {
             Producer::Initializer => return stored(graph, value),
+            Producer::Node { node, .. } if graph.op_type(node) == "Constant" => return stored(graph, value),
             Producer::Node { node, .. } if TRANSPARENT.contains(&graph.op_type(node)) => {
                 value = (*graph.inputs(node).first()?)?;
             }

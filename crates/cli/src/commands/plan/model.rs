@@ -24,7 +24,7 @@ pub fn plan(path: &Path, shapes: &ShapeArgs, budget: Option<ByteSize>, verbosity
     let (lifetimes, unknown) = known_lifetimes(&graph);
     if let Some(first) = unknown.first() {
         let (count, name) = (unknown.len(), &graph.value(*first).name);
-        terminal.note(&format!("{count} values of unknown size are left out, such as `{name}`"));
+        terminal.note(&format!("the size of {count} values is unknown, such as `{name}`: they are left out"));
     }
     let (own, callers): (Vec<Lifetime>, Vec<Lifetime>) =
         lifetimes.into_iter().partition(|lifetime| lifetime.storage == Storage::Activation);
