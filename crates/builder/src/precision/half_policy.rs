@@ -103,7 +103,11 @@ impl std::str::FromStr for Keep {
             "fp16" => NodePrecision::Fp16,
             other => return Err(error(format!("`{other}` is no precision to keep"))),
         };
-        let pattern = Regex::new(pattern).map_err(|problem| error(problem.to_string()))?;
+        let pattern = Regex::new(pattern).map_err(|problem| {
+            let drawing = problem.to_string();
+            let message = drawing.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            error(format!("`{pattern}` is no regular expression ({message})"))
+        })?;
         Ok(Keep { precision, pattern })
     }
 }
