@@ -74,6 +74,7 @@ impl Progress for Terminal {
         *step = Step { name: name.to_owned(), last_line: Instant::now() };
         match &self.form {
             Form::Bar(bar) => {
+                bar.set_position(0);
                 bar.set_length(0);
                 bar.set_style(spinner_style());
                 bar.set_message(name.to_owned());
@@ -92,11 +93,11 @@ impl Progress for Terminal {
                     bar.set_length(total);
                 }
                 bar.set_position(done);
-                bar.set_message(format!("{} {what}", step.name));
+                bar.set_message(format!("{}: {what}", step.name));
             }
             Form::Plain if step.last_line.elapsed() >= PLAIN_INTERVAL => {
                 step.last_line = Instant::now();
-                self.line(&format!("{} {done}/{total} {what}", step.name));
+                self.line(&format!("{}: {done} of {total} {what}", step.name));
             }
             Form::Plain | Form::Silent => {}
         }

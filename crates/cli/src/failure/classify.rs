@@ -160,3 +160,50 @@ fn hint_of(cause: Cause<'_>) -> Option<String> {
             _ => None,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Error as IoError;
+    use std::path::PathBuf;
+
+    fn kind(error: impl std::error::Error + Send + Sync + 'static) -> Kind {
+        classify(&anyhow::Error::new(error)).0
+    }
+
+    fn write(kind: ErrorKind) -> BuilderError {
+        BuilderError::Write { path: PathBuf::from("out.engine"), source: IoError::from(kind) }
+    }
+
+    #[test]
+    fn a_full_disk_is_missing_space_and_a_wrong_place_is_wrong_usage() {
+        assert_eq!(kind(write(ErrorKind::StorageFull)), Kind::Missing);
+        assert_eq!(kind(write(ErrorKind::PermissionDenied)), Kind::Usage);
+        let emitted = GraphError::Io {
+            action: "write",
+            path: PathBuf::from("out.onnx"),
+            source: IoError::from(ErrorKind::StorageFull),
+        };
+        assert_eq!(kind(BuilderError::Model { path: PathBuf::new(), source: Box::new(emitted) }), Kind::Missing);
+    }
+
+    #[test]
+    fn errors_passed_on_keep_their_kind_and_hint() {
+        let library = trtforge_libraries::Search::default().find(&trtforge_libraries::ONNX_RUNTIME);
+        let missing = BuilderError::OnnxRuntime(OnnxRuntimeError::Missing(library.expect_err("no folders to look in")));
+        let (kind, hint) = classify(&anyhow::Error::new(missing).context("while verifying"));
+        assert_eq!(kind, Kind::Missing);
+        assert!(hint.is_some_and(|hint| hint.contains("make setup")));
+    }
+
+    #[test]
+    fn interruption_has_its_own_code() {
+        assert_eq!(kind(BuilderError::Cancelled).exit_code(), 130);
+        assert_eq!(kind(BuilderError::TensorRt(TensorRtError::Cancelled)).exit_code(), 130);
+    }
+
+    #[test]
+    fn an_unknown_error_is_a_failed_run() {
+        assert_eq!(classify(&anyhow::anyhow!("what?")).0.exit_code(), 1);
+    }
+}
