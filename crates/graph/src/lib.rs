@@ -50,8 +50,8 @@ pub use graph::{Graph, NodeId, Patch, PatchSummary, Producer, Slot, Use, Value, 
 pub use lifetimes::{Lifetime, Storage, known_lifetimes, lifetimes};
 pub use model::Model;
 pub use protobuf;
-pub use split::OutsideTensor;
 pub use signatures::{NEWEST_OPSET, Side, Signature, signature};
+pub use split::OutsideTensor;
 pub use statistics::{NodeStatistics, Statistics, statistics};
 pub use tensor::{Element, Tensor};
 pub use types::{Dimension, TensorType, ValueType};
