@@ -7,8 +7,8 @@ use super::samples::SampleArgs;
 use super::shape::ShapeArgs;
 use crate::failure::Failure;
 use anyhow::{Result, bail};
-use clap::Args;
-use std::path::PathBuf;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
 use trtforge_builder::{Config, Keep, PrepareOptions, Stage};
 
 /// The model or its config, and how it is to be rewritten.
@@ -17,6 +17,12 @@ pub struct PipelineArgs {
     /// ONNX model, or the YAML config that names one
     #[arg(value_name = "MODEL|CONFIG.yaml")]
     pub source: PathBuf,
+    /// Take everything but the model from this config; flags win over it
+    #[arg(long, value_name = "CONFIG.yaml")]
+    pub config: Option<PathBuf>,
+    /// Ranges flags.
+    #[command(flatten)]
+    pub ranges: RangesArgs,
     /// Precision flags.
     #[command(flatten)]
     pub precision: PrecisionArgs,
@@ -26,6 +32,24 @@ pub struct PipelineArgs {
     /// Sample flags.
     #[command(flatten)]
     pub samples: SampleArgs,
+}
+
+/// Where the ranges of values come from that decide which nodes can be half precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RangesSource {
+    /// The sample inputs are run through the model
+    Samples,
+    /// Nothing is run: operators and constants decide alone
+    None,
+}
+
+/// Flags about observed ranges.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Precision")]
+pub struct RangesArgs {
+    /// Where the ranges of values come from that fp16 depends on
+    #[arg(long, value_name = "SOURCE", default_value = "samples")]
+    pub ranges: RangesSource,
 }
 
 /// Flags to look into the pipeline.
@@ -51,9 +75,16 @@ impl PipelineArgs {
     pub fn config(&self) -> Result<Option<Config>> {
         let extension = self.source.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" if self.config.is_some() => {
+                bail!(Failure::usage("a config is given twice, as the model and with --config"))
+            }
             "yaml" | "yml" => Ok(Some(Config::read(&self.source)?)),
-            _ => Ok(None),
+            _ => self.config.as_deref().map(|path| self.config_for_model(path)).transpose(),
         }
+    }
+
+    fn config_for_model(&self, path: &Path) -> Result<Config> {
+        Ok(Config { model: self.source.clone(), ..Config::read(path)? })
     }
 
     /// Flags and config as one request.
@@ -72,6 +103,7 @@ impl PipelineArgs {
         options.sample_count = self.samples.calibration_count.or(calibration.and_then(|calibration| calibration.count));
         options.keep = self.precision.keep.clone();
         options.half_io = self.precision.half_io;
+        options.observe_ranges = self.ranges.ranges == RangesSource::Samples;
         options.dump_after = debug.dump_after.clone();
         options.dump_folder = debug.dump_dir.clone();
         options.stop_after = debug.stop_after;

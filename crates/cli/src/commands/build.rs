@@ -45,6 +45,12 @@ struct EngineArgs {
     /// Scratch memory a layer may use
     #[arg(long, value_name = "SIZE")]
     workspace: Option<ByteSize>,
+    /// Streams beside the main one that branches may run on; more may be faster and takes more memory
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    aux_streams: u32,
+    /// Do not compare the result with the model; the manifest then says nothing of accuracy
+    #[arg(long)]
+    no_verify: bool,
     /// Fail if weights, activation, inputs and outputs together take more
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
@@ -109,6 +115,8 @@ impl BuildArgs {
             engine.compute_capability.iter().map(|capability| capability.0.clone()).collect();
         options.accuracy_floor = self.accuracy.floor()?.or(config.and_then(|config| config.quantize.accuracy_floor));
         options.emit_onnx.clone_from(&engine.emit_onnx);
+        options.auxiliary_streams = engine.aux_streams;
+        options.verify = !engine.no_verify;
         options.force = engine.force;
         Ok(options)
     }
