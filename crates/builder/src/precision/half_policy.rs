@@ -3,6 +3,7 @@
 //! Rules are tried in order; the first that speaks decides. A rule sees one node, its operator, its constants and the ranges its values took.
 //! Nothing here changes a graph: the result is a [`PrecisionTable`].
 
+use super::output_functions::output_functions;
 use super::table::{NodePrecision, PrecisionRow, PrecisionTable};
 use super::{FloatSlots, Ranges, is_float32};
 use regex::Regex;
@@ -130,12 +131,18 @@ struct Facts<'g> {
     graph: &'g Graph,
     data_independent: HashSet<NodeId>,
     variance: HashSet<NodeId>,
+    output_functions: HashSet<NodeId>,
 }
 
 impl HalfPolicy<'_> {
     /// Decides for every node of `graph`, whose values must have types.
     pub fn decide(&self, graph: &Graph) -> PrecisionTable {
-        let facts = Facts { graph, data_independent: data_independent_nodes(graph), variance: variance_chains(graph) };
+        let facts = Facts {
+            graph,
+            data_independent: data_independent_nodes(graph),
+            variance: variance_chains(graph),
+            output_functions: output_functions(graph),
+        };
         let mut table = PrecisionTable::default();
         for node in graph.node_ids() {
             let (precision, reason) = self.verdict(&facts, node);
@@ -153,7 +160,7 @@ impl HalfPolicy<'_> {
     }
 
     fn verdict(&self, facts: &Facts, node: NodeId) -> (NodePrecision, String) {
-        let rules: [&dyn Fn() -> Verdict; 9] = [
+        let rules: [&dyn Fn() -> Verdict; 10] = [
             &|| untouched(facts.graph, node),
             &|| self.kept_by_user(facts.graph, node),
             &|| unknown_operator(facts.graph, node),
@@ -161,6 +168,7 @@ impl HalfPolicy<'_> {
             &|| operator(facts.graph, node),
             &|| facts.data_independent.contains(&node).then(|| fp32("shape and position arithmetic")),
             &|| facts.variance.contains(&node).then(|| fp32("variance chain of a normalisation")),
+            &|| facts.output_functions.contains(&node).then(|| fp32("makes the scores of an output")),
             &|| constants(facts.graph, node),
             &|| self.observed(facts.graph, node),
         ];

@@ -2,6 +2,7 @@
 
 mod float_slots;
 mod half_policy;
+mod output_functions;
 mod ranges;
 mod table;
 

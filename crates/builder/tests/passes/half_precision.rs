@@ -229,3 +229,28 @@ fn an_operator_without_half_kernel_stays() {
     assert_eq!(precision_of(&table, "sum"), NodePrecision::Fp32);
     assert_eq!(precision_of(&table, "Exp_a"), NodePrecision::Fp16);
 }
+
+#[test]
+fn scores_are_computed_in_32_bits_and_activations_are_not() {
+    let Some(runtime) = runtime() else { return };
+    let model = SmallModel::new(17)
+        .input("x", &[2, 8])
+        .constant("w", &[8, 4], numbers(&[8, 4]).to_vec_f32().unwrap())
+        .constant("shift", &[], vec![-12.0])
+        .op("MatMul", &["x", "w"], "a")
+        .op("Sigmoid", &["a"], "gate")
+        .op("Mul", &["a", "gate"], "silu")
+        .op("Add", &["silu", "shift"], "logits")
+        .op("Sigmoid", &["logits"], "scores")
+        .node(construct::node("Transpose", "turn", ["scores"], ["y"]).attr_ints("perm", vec![1, 0]))
+        .output("y", ElementType::Float32, &[4, 2])
+        .build();
+    let (half, table) = half_of(&runtime, &model, None, &[]);
+    let kept: Vec<&str> = table.kept().map(|row| row.node.as_str()).collect();
+    assert_eq!(kept, ["Sigmoid_scores", "turn"]);
+    assert_eq!(count(&half, "Cast"), 2);
+    let x = numbers(&[2, 8]);
+    let all_half: Keep = "fp16:.".parse().unwrap();
+    let (naive, _) = half_of(&runtime, &model, None, &[all_half]);
+    assert!(sqnr(&runtime, &model, &half, &x) > sqnr(&runtime, &model, &naive, &x));
+}
