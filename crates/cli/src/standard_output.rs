@@ -28,7 +28,7 @@ pub fn write(data: impl AsRef<[u8]>) -> Result<()> {
 /// Writes a report as one indented JSON document.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_json(report: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
     text.push('\n');
