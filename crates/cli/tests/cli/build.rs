@@ -1,7 +1,7 @@
 //! `trtforge build` with the real TensorRT and ONNX Runtime.
 
 use crate::models::folder_with_classifier;
-use crate::program::{have_libraries, run_in, run_without_libraries};
+use crate::program::{Run, have_libraries, libraries, run_in, run_without_libraries};
 use std::path::Path;
 
 fn files(folder: &Path) -> Vec<String> {
@@ -133,4 +133,24 @@ fn a_config_with_an_unknown_key_is_a_bad_input() {
     std::fs::write(folder.path().join("config.yaml"), "model: model.onnx\nprecision: int8\n").expect("a file");
     let stderr = run_in(folder.path(), &["build", "config.yaml", "-o", "a.engine"]).failure(2);
     assert!(stderr.contains("int8 is not available"), "{stderr}");
+}
+
+/// A limit on the size of files stands in for a disk that fills up while the engine is written.
+#[test]
+fn a_disk_that_fills_up_leaves_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let before = files(folder.path());
+    let program = env!("CARGO_BIN_EXE_trtforge");
+    let build = format!("trap '' XFSZ; ulimit -f 16; exec {program} build model.onnx -o out.engine");
+    let mut limited = std::process::Command::new("bash");
+    limited
+        .args(["-c", &build])
+        .env("TRTFORGE_LIB_DIR", libraries().expect("the libraries"))
+        .current_dir(folder.path());
+    let stderr = Run::from(limited.output().expect("bash starts")).failure(1);
+    assert!(stderr.contains("cannot write out.engine"), "{stderr}");
+    assert_eq!(files(folder.path()), before);
 }
