@@ -135,21 +135,21 @@ def rewrite_rows(folder):
 
 
 def build(model, precision, engine):
-    """Builds afresh; the run and the manifest."""
-    run = Run([BINARY, "build", model, "--precision", precision, "-o", engine, "--force"])
+    """Builds afresh, without the comparison with the FP32 model, which no peer makes; the run and the manifest."""
+    run = Run([BINARY, "build", model, "--precision", precision, "-o", engine, "--force", "--no-verify"])
     return run, json.loads(Path(f"{engine}.json").read_text())
 
 
 def build_rows(folder):
-    """The whole process less TensorRT's own parse and build calls and less verification, as a share of those calls."""
+    """The whole process less TensorRT's own parse and build calls, as a share of those calls."""
     shares = []
-    for _ in range(3):
+    for _ in range(5):
         run, manifest = build(zoo("damoyolo-s"), "fp32", folder / "s-fp32.engine")
         timings = manifest["timings_ms"]
         tensorrt = timings["parse"] + timings["compile"]
-        beside = 1e3 * run.wall_s - tensorrt - timings.get("verify", 0)
+        beside = 1e3 * run.wall_s - tensorrt
         shares.append((beside / tensorrt, beside, tensorrt))
-    share, beside, tensorrt = sorted(shares)[1]
+    share, beside, tensorrt = sorted(shares)[2]
     title = "build fp32, DAMO-YOLO-S: time beside TensorRT's own"
     return [Row(title, f"{beside:.0f} ms", f"{tensorrt:.0f} ms", share, 0.4, "%")]
 
