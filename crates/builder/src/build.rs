@@ -2,8 +2,9 @@
 
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
+use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
-use crate::output::{OutputLock, StagedFile};
+use crate::output::{OutputLock, StagedFile, check_clashes};
 use crate::precision::{Precision, PrecisionCounts};
 use crate::prepare::{PrepareOptions, Prepared, open_samples, prepare};
 use crate::samples::SampleSource;
@@ -96,6 +97,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
         return Err(Error::PrecisionUnavailable { precision: options.prepare.precision.name() });
     }
     let start = Instant::now();
+    check_targets(options)?;
     let _lock = OutputLock::acquire(&options.output)?;
     let (model_digest, tensorrt) = std::thread::scope(|scope| {
         let digest = scope.spawn(|| model_digest(&options.prepare.model));
@@ -111,8 +113,6 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     }
     let mut prepared = prepare(&options.prepare, &**progress, cancel)?;
     let verification = verified(options, &mut prepared, &**progress, cancel)?;
-    let emitted = options.emit_onnx.as_deref().map(|path| emit(&prepared.model, path)).transpose();
-    emitted?;
     let compile_options = CompileOptions {
         workspace_bytes: options.workspace_bytes(),
         auxiliary_streams: options.auxiliary_streams,
@@ -122,8 +122,15 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let compiled =
         compile(&tensorrt, &prepared.model, &prepared.shapes, &compile_options, &mut prepared.timings, &watch)?;
     cancel.check()?;
-    let memory = memory(&compiled, &prepared.model);
+    let io_bytes = largest_io_bytes(&OnnxRuntime::load()?, &prepared.model, &prepared.shapes)?;
+    if io_bytes.is_none() {
+        progress.note("the size of an output depends on the data: inputs and outputs are not counted");
+    }
+    let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
     check_budget(&memory, options.memory_budget)?;
+    if let Some(path) = &options.emit_onnx {
+        emit(&prepared.model, path)?;
+    }
     progress.step(Stage::Write.name());
     let write_start = Instant::now();
     let (sha256, staged) = std::thread::scope(|scope| {
@@ -144,19 +151,29 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: false })
 }
 
+/// What is written must not lie on what is read, nor two outputs on one another.
+fn check_targets(options: &BuildOptions) -> Result<()> {
+    let manifest = Manifest::path_for(&options.output);
+    if manifest.is_dir() {
+        return Err(Error::write(&manifest, std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    let mut targets = vec![options.output.clone(), manifest];
+    if let Some(path) = &options.emit_onnx {
+        targets.extend([path.clone(), trtforge_graph::data_path(path)]);
+    }
+    check_clashes(&options.prepare.model, &targets)
+}
+
 fn emit(model: &Model, path: &Path) -> Result<()> {
     model.write(path).map_err(|source| Error::model(path, source))
 }
 
-/// SHA-256 over the model file and, where it has external data, over its tensors in order.
+/// SHA-256 over the model file and the data files that it names.
 fn model_digest(path: &Path) -> Result<String> {
     let model = Model::read(path).map_err(|source| Error::model(path, source))?;
-    let file = digest::of_file(path)?;
-    if !model.uses_external_data() {
-        return Ok(file);
-    }
-    let tensors = model.proto().graph.initializer.iter().map(|tensor| digest::of_bytes(tensor.raw_data()));
-    Ok(digest::of_bytes(std::iter::once(file).chain(tensors).collect::<String>().as_bytes()))
+    let mut files = vec![path.to_owned()];
+    files.extend_from_slice(model.data_files());
+    digest::of_files(&files)
 }
 
 /// Digest of everything that the engine depends on.
@@ -168,6 +185,7 @@ fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) 
         "trtforge": env!("CARGO_PKG_VERSION"),
         "tensorrt": tensorrt.version().to_string(),
         "flavour": format!("{:?}", tensorrt.flavour()),
+        "onnxruntime": OnnxRuntime::load()?.version().to_string(),
         "model": model_digest,
         "precision": prepare.precision.name(),
         "shapes": prepare.shapes,
@@ -192,11 +210,7 @@ fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) 
 fn sample_digest(options: &PrepareOptions) -> Result<String> {
     match &options.samples {
         SampleSource::Synthetic => Ok("synthetic".into()),
-        SampleSource::Path(path) => {
-            let mut files = crate::samples::files_of(path)?;
-            files.truncate(options.sample_count.map_or(usize::MAX, |count| count.saturating_mul(64)));
-            digest::of_files(&files)
-        }
+        SampleSource::Path(path) => digest::of_files(&crate::samples::files_of(path)?),
     }
 }
 
@@ -205,7 +219,7 @@ fn unchanged(options: &BuildOptions, fingerprint: &str) -> Option<Manifest> {
     let manifest = Manifest::read(&Manifest::path_for(&options.output)).ok()?;
     let emitted = options.emit_onnx.as_ref().is_none_or(|path| path.exists());
     let same = manifest.fingerprint == fingerprint && digest::of_file(&options.output).ok()? == manifest.engine.sha256;
-    (same && emitted).then_some(manifest)
+    (same && emitted && options.prepare.dump_after.is_empty()).then_some(manifest)
 }
 
 /// Verifies the prepared model where asked, and holds it against the floor.
@@ -232,19 +246,27 @@ fn verified(
     for note in &result.notes {
         progress.note(note);
     }
+    if options.accuracy_floor.is_some()
+        && let Some(note) = result.notes.first()
+    {
+        return Err(Error::Unjudged { reason: note.clone() });
+    }
     check_floor(&result.outputs, &options.floor())?;
+    if result.outputs.is_empty() {
+        return Ok(None);
+    }
     let on = format!("{} ({})", samples.description(), samples.len());
     Ok(Some((result, on)))
 }
 
-fn memory(compiled: &Compiled, model: &Model) -> MemoryInfo {
+fn memory(compiled: &Compiled, io_bytes: u64, model: &Model) -> MemoryInfo {
     let weights_bytes = compiled.memory.weights_bytes.unwrap_or_else(|| model.weights_bytes());
     let activation_bytes = compiled.memory.activation_bytes.unwrap_or_default();
     MemoryInfo {
         weights_bytes,
         activation_bytes,
-        io_bytes: compiled.io_bytes,
-        total_bytes: weights_bytes + activation_bytes + compiled.io_bytes,
+        io_bytes,
+        total_bytes: weights_bytes + activation_bytes + io_bytes,
         scratch_bytes: compiled.memory.scratch_bytes.unwrap_or_default(),
         by_batch: vec![],
     }

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use trtforge_graph::Model;
 use trtforge_tensorrt::{
-    Builder, BuilderConfig, Built, DataType, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine,
-    TensorRt, Weights,
+    Builder, BuilderConfig, Built, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine, TensorRt,
+    Weights,
 };
 
 /// Tensors from this size on are handed to TensorRT in place instead of through protobuf.
@@ -36,8 +36,6 @@ pub struct Compiled {
     pub engine: SerializedEngine,
     /// Memory figures from the compiler.
     pub memory: MemoryTotals,
-    /// Bytes of inputs and outputs at their largest shapes.
-    pub io_bytes: u64,
     /// Auxiliary streams that the engine was allowed in the end.
     pub auxiliary_streams: u32,
 }
@@ -120,14 +118,13 @@ fn attempt(
     watch.cancel.check()?;
     watch.progress.step(Stage::Parse.name());
     timings.measure(Stage::Parse, || parse(&mut network, model))?;
-    let io_bytes = io_bytes(&network, shapes);
     let mut config = configure(&builder, options, shapes, watch.progress, watch.cancel)?;
     watch.progress.step(Stage::Compile.name());
     let Built { engine, report } = timings.measure(Stage::Compile, || builder.build(&mut network, &mut config))?;
     if exceeds(report.memory, options.workspace_bytes) {
         return Err(Refusal::Workspace);
     }
-    Ok(Compiled { engine, memory: report.memory, io_bytes, auxiliary_streams: options.auxiliary_streams })
+    Ok(Compiled { engine, memory: report.memory, auxiliary_streams: options.auxiliary_streams })
 }
 
 fn parse(network: &mut Network, model: &Model) -> Result<()> {
@@ -218,43 +215,6 @@ fn set_compute_capabilities(_: &mut BuilderConfig, names: &[String]) -> Result<(
             "--compute-capability is for TensorRT-RTX; TensorRT builds for the GPU of this machine".into(),
         )),
     }
-}
-
-/// Bytes of every input and output at its largest: the profile's maximum for inputs; outputs that stay open are counted from the batch they follow.
-fn io_bytes(network: &Network, shapes: &ResolvedShapes) -> u64 {
-    let inputs = network.inputs();
-    let symbols = batch_at_most(shapes);
-    let input_bytes: u64 = inputs
-        .iter()
-        .map(|input| {
-            let largest = shapes.ranges.get(&input.name).map(|range| range.max.0.clone());
-            largest.map_or(0, |shape| bytes_of(input.data_type, shape.iter().product()))
-        })
-        .sum();
-    let output_bytes: u64 = network
-        .outputs()
-        .iter()
-        .map(|output| {
-            bytes_of(
-                output.data_type,
-                output
-                    .dimensions
-                    .iter()
-                    .enumerate()
-                    .map(|(index, &d)| if d < 0 && index == 0 { symbols } else { d.max(1) as u64 })
-                    .product(),
-            )
-        })
-        .sum();
-    input_bytes + output_bytes
-}
-
-fn bytes_of(ty: DataType, elements: u64) -> u64 {
-    (elements * ty.size_bits().unwrap_or(32)).div_ceil(8)
-}
-
-fn batch_at_most(shapes: &ResolvedShapes) -> u64 {
-    shapes.ranges.values().filter_map(|range| range.max.0.first().copied()).max().unwrap_or(1)
 }
 
 fn exceeds(memory: MemoryTotals, limit: u64) -> bool {

@@ -132,6 +132,12 @@ pub enum Error {
         /// What it should have reached.
         floor: String,
     },
+    /// A floor was asked for and an output cannot be held against it.
+    #[error("the accuracy floor cannot be checked: {reason}")]
+    Unjudged {
+        /// Which output, and why.
+        reason: String,
+    },
     /// TensorRT's scratch memory passes the workspace limit.
     #[error("the engine needs {} of workspace and the limit is {}", format_bytes(*need), format_bytes(*limit))]
     Workspace {
@@ -160,7 +166,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The caller asked to stop.
-    #[error("interrupted; nothing was written")]
+    #[error("interrupted")]
     Cancelled,
     /// A manifest that is no manifest of ours.
     #[error("manifest {}: {reason}", path.display())]
@@ -218,6 +224,7 @@ impl Error {
             Error::AccuracyFloor { floor, .. } => Some(format!(
                 "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
             )),
+            Error::Unjudged { .. } => Some("leave --accuracy-floor out to build without that check".into()),
             Error::Workspace { need, .. } => {
                 Some(format!("raise --workspace to at least {}, a little more to be safe", need + need / 50))
             }

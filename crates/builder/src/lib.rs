@@ -21,6 +21,7 @@ mod compile;
 mod config;
 pub mod digest;
 mod error;
+mod io_bytes;
 mod manifest;
 mod metrics;
 mod output;
@@ -42,6 +43,7 @@ pub use config::{
     AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig,
 };
 pub use error::{Error, Result};
+pub use io_bytes::largest_io_bytes;
 pub use manifest::{
     BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA,
     TensorRtInfo,

@@ -5,6 +5,7 @@ use fs4::FileExt;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use trtforge_graph::Model;
 
 /// The right to write one output; held for the length of a build and given back when dropped.
 #[derive(Debug)]
@@ -50,6 +51,36 @@ impl Drop for OutputLock {
         let _ = std::fs::remove_file(&self.path);
         drop(self.file.take());
     }
+}
+
+/// Refuses outputs that would replace the source model, one of its data files, or each other.
+///
+/// # Errors
+/// [`Error::Usage`] naming both.
+pub(crate) fn check_clashes(model: &Path, targets: &[PathBuf]) -> Result<()> {
+    let source = Model::read(model).map_err(|source| Error::model(model, source))?;
+    let mut taken: Vec<(PathBuf, String)> = vec![(settled(model), format!("the model {}", model.display()))];
+    taken.extend(
+        source.data_files().iter().map(|file| (settled(file), format!("the model's data file {}", file.display()))),
+    );
+    for target in targets {
+        let path = settled(target);
+        if let Some((_, other)) = taken.iter().find(|(known, _)| *known == path) {
+            return Err(Error::Usage(format!(
+                "writing {} would replace {other}; choose another name",
+                target.display()
+            )));
+        }
+        taken.push((path, format!("the other output {}", target.display())));
+    }
+    Ok(())
+}
+
+/// A path with links and `..` followed, as far as it exists.
+fn settled(path: &Path) -> PathBuf {
+    let whole = path.canonicalize().ok();
+    let beside = || Some(folder_of(path).canonicalize().ok()?.join(path.file_name()?));
+    whole.or_else(beside).unwrap_or_else(|| path.to_owned())
 }
 
 /// A lock file that its earlier holder removed is no lock any more.

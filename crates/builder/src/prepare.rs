@@ -99,6 +99,13 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &Cance
     Preparation { options, progress, cancel, timings: Timings::default() }.run()
 }
 
+impl Prepared {
+    /// Whether precisions were decided and not applied, because the pipeline was stopped in between.
+    pub fn is_undecided(&self, options: &PrepareOptions) -> bool {
+        !self.table.rows().is_empty() && options.stop_after.is_some_and(|stage| stage < Stage::Convert)
+    }
+}
+
 struct Preparation<'a> {
     options: &'a PrepareOptions,
     progress: &'a dyn Progress,
@@ -134,12 +141,17 @@ impl Preparation<'_> {
         }
         let repaired = self.stage(Stage::Repair, |this| this.repair(&runtime, simplified))?;
         self.dump(Stage::Repair, &repaired)?;
+        if self.options.precision == Precision::Fp32 {
+            self.dump(Stage::Convert, &repaired)?;
+        }
         if self.options.precision == Precision::Fp32 || self.stops(Stage::Repair) {
             return Ok(self.prepared(repaired, reference, shapes, PrecisionTable::default(), None));
         }
         let graph = typed_graph(&runtime, repaired.clone(), "decide-precision")?;
         let ranges = self.stage(Stage::ObserveRanges, |this| this.ranges(&runtime, &graph, &repaired, &shapes))?;
         let table = self.stage(Stage::DecidePrecision, |this| Ok(this.decide(&graph, ranges.as_ref())))?;
+        self.dump(Stage::ObserveRanges, &repaired)?;
+        self.dump(Stage::DecidePrecision, &repaired)?;
         if self.stops(Stage::ObserveRanges) || self.stops(Stage::DecidePrecision) {
             return Ok(self.prepared(repaired, reference, shapes, table, ranges));
         }
@@ -243,8 +255,14 @@ impl Preparation<'_> {
         if !self.options.observe_ranges {
             return Ok(None);
         }
-        let samples = open_samples(self.options, &self.options.model, model, shapes)?;
         let (plain, _) = PluginNodes::set_aside(model)?;
+        if plain.as_ref().is_some_and(|plain| plain.proto().graph.input.len() > model.proto().graph.input.len()) {
+            self.progress.note(
+                "ranges were not observed: what plugins write is read by other nodes, and plugins cannot run here",
+            );
+            return Ok(None);
+        }
+        let samples = open_samples(self.options, &self.options.model, model, shapes)?;
         let observed = match plain {
             Some(plain) => {
                 let graph = typed_graph(runtime, plain.clone(), "observe-ranges")?;

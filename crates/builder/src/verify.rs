@@ -6,10 +6,10 @@ use crate::config::AccuracyFloor;
 use crate::manifest::OutputAccuracy;
 use crate::metrics::ErrorSums;
 use crate::passes::emulate_half;
-use crate::samples::Samples;
+use crate::samples::{SampleInput, Samples, pack};
 use crate::{CancelFlag, Error, Progress, Result};
 use std::collections::{BTreeMap, HashMap};
-use trtforge_graph::{Graph, Model, Tensor};
+use trtforge_graph::{ElementType, Graph, Model, Tensor};
 use trtforge_onnxruntime::{OnnxRuntime, Optimization, Session, SessionConfig};
 
 /// What a verification found.
@@ -43,6 +43,7 @@ pub fn verify(
         cancel.check()?;
         let inputs = samples.get(index)?;
         let expected = run(&mut reference, &inputs)?;
+        let inputs = as_wanted(&candidate, inputs)?;
         let actual: HashMap<String, Tensor> = run(&mut candidate, &inputs)?.into_iter().collect();
         for (name, tensor) in expected {
             sums.add(name, &tensor, &actual);
@@ -57,6 +58,21 @@ fn runnable(runtime: &OnnxRuntime, candidate: &Model) -> Result<Model> {
     let mut graph = Graph::new(candidate.clone()).map_err(Error::pass("verify"))?;
     graph.set_types(runtime.infer_types(candidate)?);
     Ok(emulate_half(&graph, candidate)?.unwrap_or_else(|| candidate.clone()))
+}
+
+/// The same numbers in the element types that a model wants, which may have half-precision inputs where the reference has none.
+fn as_wanted(session: &Session, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
+    let wanted: HashMap<&str, ElementType> =
+        session.inputs().iter().map(|input| (input.name.as_str(), input.ty.element)).collect();
+    let convert = |(name, tensor): (String, Tensor)| match wanted.get(name.as_str()) {
+        Some(&element) if element != tensor.element && element.is_float() => {
+            let values = tensor.to_vec_f32().map_err(|error| Error::Samples(format!("input `{name}`: {error}")))?;
+            let input = SampleInput { name: name.clone(), element, shape: tensor.shape.clone() };
+            Ok((name, pack(&input, values)?))
+        }
+        _ => Ok((name, tensor)),
+    };
+    inputs.into_iter().map(convert).collect()
 }
 
 fn run(session: &mut Session, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {

@@ -3,7 +3,7 @@
 //! A location is taken from an untrusted file, so it must stay inside the model's folder, links followed; nothing
 //! outside may ever be opened. Data is mapped, not copied.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,18 +15,16 @@ use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::tensor::dense_bytes;
 use crate::visit::tensors_mut;
 
-/// Replaces every external tensor's reference by its data. Returns whether there was one.
-pub(crate) fn resolve(model: &mut ModelProto, folder: Option<&Path>) -> Result<bool> {
-    let mut files = DataFiles { folder, mapped: HashMap::new() };
-    let mut found = false;
+/// Replaces every external tensor's reference by its data. Returns the data files, each once.
+pub(crate) fn resolve(model: &mut ModelProto, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut files = DataFiles { folder, mapped: HashMap::new(), paths: BTreeSet::new() };
     tensors_mut(model, &mut |tensor| {
         if is_external(tensor) {
-            found = true;
             files.load(tensor)?;
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(files.paths.into_iter().collect())
 }
 
 pub(crate) fn is_external(tensor: &TensorProto) -> bool {
@@ -36,6 +34,7 @@ pub(crate) fn is_external(tensor: &TensorProto) -> bool {
 struct DataFiles<'a> {
     folder: Option<&'a Path>,
     mapped: HashMap<String, Bytes>,
+    paths: BTreeSet<PathBuf>,
 }
 
 impl DataFiles<'_> {
@@ -67,7 +66,8 @@ impl DataFiles<'_> {
         };
         let path = contained_path(folder, tensor, location)?;
         let data = File::open(&path).and_then(|file| map(&file));
-        let data = data.map_err(|source| Error::Io { action: "read", path, source })?;
+        let data = data.map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
+        self.paths.insert(path);
         self.mapped.insert(location.to_owned(), data.clone());
         Ok(data)
     }

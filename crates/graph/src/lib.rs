@@ -55,3 +55,4 @@ pub use split::OutsideTensor;
 pub use statistics::{NodeStatistics, Statistics, statistics};
 pub use tensor::{Element, Tensor};
 pub use types::{Dimension, TensorType, ValueType};
+pub use write::data_path;

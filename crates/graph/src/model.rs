@@ -23,7 +23,7 @@ use crate::{external, mapping, wire};
 pub struct Model {
     pub(crate) proto: ModelProto,
     pub(crate) path: Option<PathBuf>,
-    pub(crate) external_data: bool,
+    pub(crate) data_files: Vec<PathBuf>,
 }
 
 impl Model {
@@ -38,7 +38,7 @@ impl Model {
         let file = open(path)?;
         let bytes = mapping::map(&file).map_err(|source| io_error(path, source))?;
         let mut model = Self::decode(bytes, &path.display().to_string())?;
-        model.external_data = external::resolve(&mut model.proto, Some(folder_of(path)))?;
+        model.data_files = external::resolve(&mut model.proto, Some(folder_of(path)))?;
         model.path = Some(path.to_owned());
         Ok(model)
     }
@@ -49,13 +49,13 @@ impl Model {
     /// As [`Model::read`], but for those of the file itself.
     pub fn from_bytes(bytes: Bytes, external_root: Option<&Path>) -> Result<Self> {
         let mut model = Self::decode(bytes, "the given data")?;
-        model.external_data = external::resolve(&mut model.proto, external_root)?;
+        model.data_files = external::resolve(&mut model.proto, external_root)?;
         Ok(model)
     }
 
     /// Takes a model that was built in memory.
     pub fn from_proto(proto: ModelProto) -> Self {
-        Self { proto, path: None, external_data: false }
+        Self { proto, path: None, data_files: Vec::new() }
     }
 
     fn decode(bytes: Bytes, origin: &str) -> Result<Self> {
@@ -87,7 +87,12 @@ impl Model {
 
     /// Whether weights were read from data files, and will be written to one.
     pub fn uses_external_data(&self) -> bool {
-        self.external_data
+        !self.data_files.is_empty()
+    }
+
+    /// The data files that tensors of this model came from, as absolute paths.
+    pub fn data_files(&self) -> &[PathBuf] {
+        &self.data_files
     }
 
     /// Version of the operator set that the model imports for `domain`; `""` is `ai.onnx`.

@@ -32,7 +32,7 @@ impl Model {
     /// # Errors
     /// The folder is missing, not writable or full, or the model is over 2 GiB even without its weights.
     pub fn write(&self, path: &Path) -> Result<()> {
-        if !self.external_data && self.proto.compute_size() <= LIMIT_BYTES {
+        if !self.uses_external_data() && self.proto.compute_size() <= LIMIT_BYTES {
             return write_file(path, |out| encode(&self.proto, out));
         }
         self.write_external(path)
@@ -163,7 +163,7 @@ fn temporary_file(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Where the weights of the model at `path` go. The name is written into the model, so it is made of text.
-fn data_path(path: &Path) -> PathBuf {
+pub fn data_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{name}.data"))
 }

@@ -48,8 +48,6 @@ const EXACT: &[&str] = &[
     "TopK",
     "Dropout",
     "ConstantOfShape",
-    "ScatterElements",
-    "ScatterND",
 ];
 
 /// Builds the emulation, or `None` where the model has no half-precision value at all.

@@ -49,14 +49,16 @@ pub fn resolve_shapes(model: &Model, request: &ShapeRequest, batch: Option<u64>)
             .ok_or_else(|| error(name, "the model has no such input".into()))?;
         check_request(input, range).map_err(|reason| error(name, reason))?;
     }
+    let symbols = requested_symbols(&inputs, &requested).map_err(|(input, reason)| error(&input, reason))?;
     let mut resolved = ResolvedShapes::default();
     for input in &inputs {
         let range = match requested.get(&input.name) {
             Some(range) => range.clone(),
-            None => ShapeRange::fixed(
-                own_shape(input, batch, &mut resolved.notes).map_err(|reason| error(&input.name, reason))?,
-            ),
+            None => {
+                own_range(input, batch, &symbols, &mut resolved.notes).map_err(|reason| error(&input.name, reason))?
+            }
         };
+        check_size(&range).map_err(|reason| error(&input.name, reason))?;
         resolved.ranges.insert(input.name.clone(), range);
     }
     if let Some(batch) = batch {
@@ -105,23 +107,76 @@ fn check_request(input: &Input, range: &ShapeRange) -> std::result::Result<(), S
     Ok(())
 }
 
-fn own_shape(input: &Input, batch: Option<u64>, notes: &mut Vec<String>) -> std::result::Result<Shape, String> {
+/// Smallest, likeliest and largest value of a dimension.
+type Bounds = (u64, u64, u64);
+
+fn bounds(range: &ShapeRange, index: usize) -> Bounds {
+    (range.min.0[index], range.opt.0[index], range.max.0[index])
+}
+
+/// What the request says of each symbol; one symbol has one meaning in a whole model.
+fn requested_symbols(
+    inputs: &[Input],
+    requested: &BTreeMap<String, ShapeRange>,
+) -> std::result::Result<HashMap<String, Bounds>, (String, String)> {
+    let mut symbols: HashMap<String, Bounds> = HashMap::new();
+    for input in inputs {
+        let (Some(range), Some(shape)) = (requested.get(&input.name), &input.ty.shape) else { continue };
+        for (index, dimension) in shape.iter().enumerate() {
+            let Dimension::Symbol(symbol) = dimension else { continue };
+            let known = *symbols.entry(symbol.clone()).or_insert_with(|| bounds(range, index));
+            if known != bounds(range, index) {
+                let reason =
+                    format!("dimension {index} ({symbol}) differs from what another input was given for {symbol}");
+                return Err((input.name.clone(), reason));
+            }
+        }
+    }
+    Ok(symbols)
+}
+
+/// The range of an input that was not asked for: its own fixed dimensions, what its symbols were given elsewhere, the batch.
+fn own_range(
+    input: &Input,
+    batch: Option<u64>,
+    symbols: &HashMap<String, Bounds>,
+    notes: &mut Vec<String>,
+) -> std::result::Result<ShapeRange, String> {
     let shape = input.ty.shape.as_ref().ok_or("the model does not even say how many dimensions it has")?;
     let mut sizes = Vec::with_capacity(shape.len());
     for (index, dimension) in shape.iter().enumerate() {
-        match dimension {
-            Dimension::Fixed(0) => return Err(format!("dimension {index} is 0")),
-            Dimension::Fixed(size) => sizes.push(*size),
-            _ if index == 0 => {
+        let given = if let Dimension::Symbol(symbol) = dimension { symbols.get(symbol) } else { None };
+        sizes.push(match (dimension, given) {
+            (_, Some(&bounds)) => bounds,
+            (Dimension::Fixed(0), _) => return Err(format!("dimension {index} is 0")),
+            (Dimension::Fixed(size), _) => (*size, *size, *size),
+            (_, None) if index == 0 => {
                 if batch.is_none() {
-                    notes.push(format!("input `{}` {}: the open first dimension is taken as batch 1 (--batch N or --opt-shape to change)", input.name, input.ty));
+                    notes.push(format!(
+                        "input `{}` {}: the open first dimension is taken as batch 1 (--batch N or --opt-shape to change)",
+                        input.name, input.ty
+                    ));
                 }
-                sizes.push(batch.unwrap_or(1));
+                let batch = batch.unwrap_or(1);
+                (batch, batch, batch)
             }
-            open => return Err(format!("dimension {index} ({open}) is open in the model and no shape was given")),
-        }
+            (open, None) => {
+                return Err(format!("dimension {index} ({open}) is open in the model and no shape was given"));
+            }
+        });
     }
-    Ok(Shape(sizes))
+    let shape = |pick: fn(&Bounds) -> u64| Shape(sizes.iter().map(pick).collect());
+    Ok(ShapeRange { min: shape(|bounds| bounds.0), opt: shape(|bounds| bounds.1), max: shape(|bounds| bounds.2) })
+}
+
+/// More elements than any device holds are a slip of the pen, and would overflow sizes later on.
+fn check_size(range: &ShapeRange) -> std::result::Result<(), String> {
+    const MOST_ELEMENTS: u64 = 1 << 38;
+    let elements = range.max.0.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+    match elements {
+        Some(elements) if elements <= MOST_ELEMENTS => Ok(()),
+        _ => Err(format!("{} has more elements than any device holds", range.max)),
+    }
 }
 
 fn check_batch(batch: u64, resolved: &ResolvedShapes) -> Result<()> {
@@ -146,8 +201,12 @@ pub fn freeze_shapes(model: &mut Model, shapes: &ResolvedShapes) {
             write_shape(input, range);
         }
     }
+    let inputs: HashSet<String> = graph.input.iter().flat_map(|input| symbols_of(input)).collect();
     for value in graph.output.iter_mut().chain(&mut graph.value_info) {
         substitute(value, &symbols);
+    }
+    for output in &mut graph.output {
+        forget_foreign_symbols(output, &inputs);
     }
 }
 
@@ -187,6 +246,27 @@ fn write_shape(input: &mut ValueInfoProto, range: &ShapeRange) {
         } else if !matches!(&dimension.value, Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty()) {
             dimension.value = None;
         }
+    }
+}
+
+fn symbols_of(value: &ValueInfoProto) -> Vec<String> {
+    match value.type_.as_ref().and_then(ValueType::from_proto) {
+        Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => {
+            let symbols =
+                shape.into_iter().filter_map(|d| if let Dimension::Symbol(symbol) = d { Some(symbol) } else { None });
+            symbols.collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// A model output whose recorded shape hangs on symbols that no input has says nothing; without it the shape is inferred.
+fn forget_foreign_symbols(output: &mut ValueInfoProto, inputs: &HashSet<String>) {
+    let foreign = symbols_of(output).iter().any(|symbol| !inputs.contains(symbol));
+    if foreign
+        && let Some(type_proto::Value::TensorType(tensor)) = output.type_.as_mut().and_then(|ty| ty.value.as_mut())
+    {
+        tensor.shape.clear();
     }
 }
 
@@ -263,6 +343,29 @@ mod tests {
             reason(&model, &request(Some("x=2x3x8"), Some("x=1x3x8"), None), None)
                 .contains("does not hold in dimension 0")
         );
+    }
+
+    #[test]
+    fn one_symbol_has_one_meaning() {
+        let mut model = model(vec![symbol("N"), Dimension::Fixed(3)]);
+        let graph = model.proto_mut().graph.as_mut().unwrap();
+        graph.input.push(construct::open_tensor_value(
+            "s",
+            ElementType::Float32,
+            vec![symbol("N"), Dimension::Fixed(2)],
+        ));
+        let mut request = request(Some("x=1x3"), Some("x=2x3"), Some("x=4x3"));
+        let resolved = resolve_shapes(&model, &request, None).unwrap();
+        assert_eq!((resolved.ranges["s"].min.0[0], resolved.ranges["s"].max.0[0]), (1, 4));
+        request.set_opt("s=3x2".parse().unwrap());
+        assert!(reason(&model, &request, None).contains("differs from what another input"));
+    }
+
+    #[test]
+    fn shapes_beyond_any_device_are_refused() {
+        let model = model(vec![symbol("N"), symbol("H"), symbol("W")]);
+        let huge = request(None, Some("x=2147483647x2147483647x2147483647"), None);
+        assert!(reason(&model, &huge, None).contains("more elements"));
     }
 
     #[test]

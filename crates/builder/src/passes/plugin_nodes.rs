@@ -7,7 +7,7 @@
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use trtforge_graph::Model;
-use trtforge_graph::proto::{NodeProto, ValueInfoProto};
+use trtforge_graph::proto::{NodeProto, TensorProto, ValueInfoProto};
 
 /// Domains whose operators ONNX Runtime brings itself, besides the model's own functions.
 const KNOWN_DOMAINS: [&str; 7] = [
@@ -26,6 +26,8 @@ pub struct PluginNodes {
     nodes: Vec<NodeProto>,
     outputs: Vec<ValueInfoProto>,
     inputs: Vec<ValueInfoProto>,
+    /// Initializers that plugins read, which nothing else may keep alive.
+    initializers: Vec<TensorProto>,
 }
 
 impl PluginNodes {
@@ -44,7 +46,9 @@ impl PluginNodes {
         let graph = plain.proto_mut().graph.mut_or_insert_default();
         let (nodes, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut graph.node).into_iter().partition(is_plugin);
         graph.node = rest;
-        let aside = PluginNodes { nodes, outputs: graph.output.clone(), inputs: graph.input.clone() };
+        let read: HashSet<&str> = nodes.iter().flat_map(|node| node.input.iter().map(String::as_str)).collect();
+        let initializers = graph.initializer.iter().filter(|tensor| read.contains(tensor.name())).cloned().collect();
+        let aside = PluginNodes { nodes, outputs: graph.output.clone(), inputs: graph.input.clone(), initializers };
         let written: HashSet<String> = aside.nodes.iter().flat_map(|node| node.output.iter().cloned()).collect();
         let types = recorded_types(model);
         graph.output.retain(|output| !written.contains(output.name()));
@@ -113,6 +117,8 @@ impl PluginNodes {
             .collect();
         let original: HashSet<&str> = self.outputs.iter().chain(&self.inputs).map(|info| info.name()).collect();
         graph.value_info.extend(opened.into_iter().filter(|info| !original.contains(info.name())));
+        let present: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+        graph.initializer.extend(self.initializers.into_iter().filter(|tensor| !present.contains(tensor.name())));
         graph.node.extend(self.nodes);
         graph.output = self.outputs;
         graph.input = self.inputs;

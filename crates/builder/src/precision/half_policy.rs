@@ -5,7 +5,7 @@
 
 use super::output_functions::output_functions;
 use super::table::{NodePrecision, PrecisionRow, PrecisionTable};
-use super::{FloatSlots, Ranges, is_float32};
+use super::{FloatSlots, Ranges, is_cast, is_float32};
 use regex::Regex;
 use std::collections::HashSet;
 use trtforge_graph::{Graph, NodeId, Producer, ValueId, ValueType};
@@ -14,8 +14,34 @@ use trtforge_graph::{Graph, NodeId, Producer, ValueId, ValueType};
 pub const HALF_MAX: f32 = 65504.0;
 /// Smallest normal half-precision number; below it precision fades bit by bit.
 const HALF_MIN_NORMAL: f32 = 6.103_515_6e-5;
-/// Values above this lose whole numbers in half precision.
-const HALF_EXACT_INTEGERS: f32 = 2048.0;
+/// Operators through which a position or a count may pass on its way to an integer.
+const ELEMENTWISE: &[&str] = &[
+    "Abs",
+    "Add",
+    "Cast",
+    "Ceil",
+    "Clip",
+    "Concat",
+    "Div",
+    "Expand",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "Max",
+    "Min",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Reshape",
+    "Round",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+];
 /// A softmax over more elements has a mean probability below [`HALF_MIN_NORMAL`].
 const LONGEST_HALF_SOFTMAX: u64 = 8192;
 
@@ -132,6 +158,7 @@ struct Facts<'g> {
     data_independent: HashSet<NodeId>,
     variance: HashSet<NodeId>,
     output_functions: HashSet<NodeId>,
+    whole_numbers: HashSet<NodeId>,
 }
 
 impl HalfPolicy<'_> {
@@ -142,6 +169,7 @@ impl HalfPolicy<'_> {
             data_independent: data_independent_nodes(graph),
             variance: variance_chains(graph),
             output_functions: output_functions(graph),
+            whole_numbers: whole_numbers(graph),
         };
         let mut table = PrecisionTable::default();
         for node in graph.node_ids() {
@@ -160,7 +188,7 @@ impl HalfPolicy<'_> {
     }
 
     fn verdict(&self, facts: &Facts, node: NodeId) -> (NodePrecision, String) {
-        let rules: [&dyn Fn() -> Verdict; 10] = [
+        let rules: [&dyn Fn() -> Verdict; 11] = [
             &|| untouched(facts.graph, node),
             &|| self.kept_by_user(facts.graph, node),
             &|| unknown_operator(facts.graph, node),
@@ -169,6 +197,7 @@ impl HalfPolicy<'_> {
             &|| facts.data_independent.contains(&node).then(|| fp32("shape and position arithmetic")),
             &|| facts.variance.contains(&node).then(|| fp32("variance chain of a normalisation")),
             &|| facts.output_functions.contains(&node).then(|| fp32("makes the scores of an output")),
+            &|| facts.whole_numbers.contains(&node).then(|| fp32("becomes a whole number")),
             &|| constants(facts.graph, node),
             &|| self.observed(facts.graph, node),
         ];
@@ -201,9 +230,6 @@ impl HalfPolicy<'_> {
             }
             if amax > 0.0 && amax < HALF_MIN_NORMAL {
                 return Some(fp32(&format!("`{name}` stays below {amax:.1e}, where half precision fades")));
-            }
-            if amax > HALF_EXACT_INTEGERS && feeds_integers(graph, value) {
-                return Some(fp32(&format!("`{name}` becomes whole numbers up to {amax:.0}")));
             }
         }
         None
@@ -299,15 +325,25 @@ fn finite_amax(data: &[f32]) -> f32 {
     data.iter().map(|x| x.abs()).filter(|x| x.is_finite()).fold(0.0, f32::max)
 }
 
-fn feeds_integers(graph: &Graph, value: ValueId) -> bool {
-    graph.value(value).consumers.iter().any(|user| {
-        graph.op_type(user.node) == "Cast"
-            && graph.outputs(user.node).iter().flatten().any(|&output| !is_float(graph, output))
-    })
+/// Arithmetic that ends in whole numbers: positions, indices, counts. Half precision has no whole numbers past 2048 one by one, and a position is wrong
+/// long before that where it is taken apart by division.
+fn whole_numbers(graph: &Graph) -> HashSet<NodeId> {
+    let mut found = HashSet::new();
+    let nodes: Vec<NodeId> = graph.node_ids().collect();
+    for &node in nodes.iter().rev() {
+        let outputs = || graph.outputs(node).iter().flatten();
+        let to_integer = is_cast(graph, node) && outputs().any(|&value| is_wide_integer(graph, value));
+        let mut users = outputs().flat_map(|&value| &graph.value(value).consumers);
+        if to_integer || (ELEMENTWISE.contains(&graph.op_type(node)) && users.any(|user| found.contains(&user.node))) {
+            found.insert(node);
+        }
+    }
+    found
 }
 
-fn is_float(graph: &Graph, value: ValueId) -> bool {
-    matches!(&graph.value(value).ty, Some(ValueType::Tensor(ty)) if ty.element.is_float())
+fn is_wide_integer(graph: &Graph, value: ValueId) -> bool {
+    use trtforge_graph::ElementType::{Int32, Int64, UInt32, UInt64};
+    matches!(graph.value(value).ty.as_ref().and_then(ValueType::element), Some(Int32 | Int64 | UInt32 | UInt64))
 }
 
 /// Nodes whose value does not depend on the data of any input, only on shapes and constants.

@@ -22,12 +22,19 @@ pub struct Range {
 impl Range {
     /// Largest magnitude; NaN counts as infinite.
     pub fn amax(self) -> f32 {
-        if self.min.is_nan() || self.max.is_nan() { f32::INFINITY } else { self.min.abs().max(self.max.abs()) }
+        if self.is_nan() { f32::INFINITY } else { self.min.abs().max(self.max.abs()) }
+    }
+
+    fn is_nan(self) -> bool {
+        self.min.is_nan() || self.max.is_nan()
     }
 
     fn union(self, other: Range) -> Range {
-        let nan = self.amax().is_infinite() && (self.min.is_nan() || self.max.is_nan());
-        if nan { self } else { Range { min: self.min.min(other.min), max: self.max.max(other.max) } }
+        match (self.is_nan(), other.is_nan()) {
+            (true, _) => self,
+            (_, true) => other,
+            _ => Range { min: self.min.min(other.min), max: self.max.max(other.max) },
+        }
     }
 }
 
@@ -160,6 +167,9 @@ mod tests {
         ranges.add("x", nan);
         ranges.add("x", Range { min: 0.0, max: 2.0 });
         assert_eq!(ranges.get("x").unwrap().amax(), f32::INFINITY);
+        ranges.add("y", Range { min: 0.0, max: 2.0 });
+        ranges.add("y", nan);
+        assert_eq!(ranges.get("y").unwrap().amax(), f32::INFINITY);
     }
 
     #[test]

@@ -153,7 +153,7 @@ pub fn sample_inputs(types: &[(String, ElementType)], shapes: &BTreeMap<String, 
 }
 
 /// Packs numbers into a tensor of the element type an input wants; integers are rounded towards zero.
-fn pack(input: &SampleInput, values: Vec<f32>) -> Result<Tensor> {
+pub(crate) fn pack(input: &SampleInput, values: Vec<f32>) -> Result<Tensor> {
     use half::{bf16, f16};
     let shape = input.shape.clone();
     let packed = match input.element {

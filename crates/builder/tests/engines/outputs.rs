@@ -144,3 +144,31 @@ fn auxiliary_streams_are_given_up_where_they_do_not_fit() {
     let fitted = run(&options).unwrap().manifest;
     assert_eq!((fitted.auxiliary_streams, fitted.memory.activation_bytes), (0, lean.memory.activation_bytes));
 }
+
+#[test]
+fn half_inputs_and_outputs_are_verified_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut options) = mnist(&folder, Precision::Fp16).filter(|_| libraries()) else { return };
+    let wide = run(&options).unwrap().manifest;
+    options.prepare.half_io = true;
+    let narrow = run(&options).unwrap().manifest;
+    assert_eq!(narrow.memory.io_bytes * 2, wide.memory.io_bytes);
+    assert!(narrow.accuracy[0].sqnr_db.unwrap() > 40.0, "{:?}", narrow.accuracy);
+}
+
+#[test]
+fn nothing_that_is_read_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut options) = mnist(&folder, Precision::Fp16).filter(|_| libraries()) else { return };
+    let model = folder.path().join("model.onnx");
+    std::fs::copy(&options.prepare.model, &model).unwrap();
+    options.prepare.model = model.clone();
+    options.output = model.clone();
+    assert!(matches!(run(&options), Err(Error::Usage(_))));
+    options.output = folder.path().join("a.engine");
+    options.emit_onnx = Some(folder.path().join("./a.engine"));
+    assert!(matches!(run(&options), Err(Error::Usage(_))));
+    let quantized = trtforge_builder::quantize(&options.prepare, &model, &(), &CancelFlag::default());
+    assert!(matches!(quantized, Err(Error::Usage(_))));
+    assert_eq!(files(folder.path()), ["model.onnx"]);
+}

@@ -254,3 +254,37 @@ fn scores_are_computed_in_32_bits_and_activations_are_not() {
     let (naive, _) = half_of(&runtime, &model, None, &[all_half]);
     assert!(sqnr(&runtime, &model, &half, &x) > sqnr(&runtime, &model, &naive, &x));
 }
+
+/// The row of a flat index, as detectors compute it behind a TopK.
+#[test]
+fn positions_are_computed_in_32_bits() {
+    let Some(runtime) = runtime() else { return };
+    let cast = |from: &str, to: &str, element: i64| {
+        construct::node("Cast", &format!("to_{to}"), [from], [to]).attr_int("to", element)
+    };
+    let mut model = SmallModel::new(17)
+        .input("x", &[1, 16384])
+        .tensor(construct::tensor("k", [1], vec![4i64]))
+        .constant("width", &[], vec![128.0])
+        .node(construct::node("TopK", "top", ["x", "k"], ["best", "index"]))
+        .node(cast("index", "position", 1))
+        .op("Div", &["position", "width"], "ratio")
+        .op("Floor", &["ratio"], "row")
+        .node(cast("row", "y", 7))
+        .output("y", ElementType::Int64, &[1, 4])
+        .build();
+    model.proto_mut().graph.as_mut().unwrap().output.push(construct::tensor_value(
+        "best",
+        ElementType::Float32,
+        [1, 4],
+    ));
+    let (half, table) = half_of(&runtime, &model, None, &[]);
+    for node in ["to_position", "Div_ratio", "Floor_row"] {
+        assert_eq!(precision_of(&table, node), NodePrecision::Fp32, "{node}");
+    }
+    let mut values = vec![0f32; 16384];
+    values[16383] = 9.0;
+    let x = Tensor::from_vec(vec![1, 16384], values).unwrap();
+    let emulated = emulate_half(&typed(&runtime, &half), &half).unwrap().unwrap_or(half);
+    assert_eq!(run(&runtime, &emulated, &[("x", &x)])["y"].to_vec_i64().unwrap()[0], 127);
+}
