@@ -166,7 +166,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The caller asked to stop.
-    #[error("interrupted")]
+    #[error("interrupted; nothing was written")]
     Cancelled,
     /// A manifest that is no manifest of ours.
     #[error("manifest {}: {reason}", path.display())]

@@ -201,7 +201,7 @@ pub fn freeze_shapes(model: &mut Model, shapes: &ResolvedShapes) {
             write_shape(input, range);
         }
     }
-    let inputs: HashSet<String> = graph.input.iter().flat_map(|input| symbols_of(input)).collect();
+    let inputs: HashSet<String> = graph.input.iter().flat_map(symbols_of).collect();
     for value in graph.output.iter_mut().chain(&mut graph.value_info) {
         substitute(value, &symbols);
     }

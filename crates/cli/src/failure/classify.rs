@@ -92,9 +92,10 @@ fn of_builder(error: &BuilderError) -> Kind {
         | BuilderError::Shape { .. }
         | BuilderError::PrecisionUnavailable { .. }
         | BuilderError::Busy { .. } => Kind::Usage,
-        BuilderError::AccuracyFloor { .. } | BuilderError::Workspace { .. } | BuilderError::MemoryBudget { .. } => {
-            Kind::CheckFailed
-        }
+        BuilderError::AccuracyFloor { .. }
+        | BuilderError::Unjudged { .. }
+        | BuilderError::Workspace { .. }
+        | BuilderError::MemoryBudget { .. } => Kind::CheckFailed,
         BuilderError::Write { source, .. } => of_io(source),
         BuilderError::Model { source, .. } | BuilderError::Pass { source, .. } => of_graph(source),
         BuilderError::OnnxRuntime(error) => of_onnx_runtime(error),
