@@ -100,7 +100,10 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     check_targets(options)?;
     let _lock = OutputLock::acquire(&options.output)?;
     let (model_digest, tensorrt) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| model_digest(&options.prepare.model));
+        let digest = scope.spawn(|| {
+            OnnxRuntime::load()?;
+            model_digest(&options.prepare.model)
+        });
         let tensorrt = TensorRt::load();
         (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), tensorrt)
     });

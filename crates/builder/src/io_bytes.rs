@@ -3,6 +3,8 @@
 use crate::passes::{ResolvedShapes, freeze_shapes};
 use crate::shapes::ShapeRange;
 use crate::{Error, Result};
+use std::collections::HashSet;
+use trtforge_graph::proto::ValueInfoProto;
 use trtforge_graph::{Model, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
 
@@ -18,13 +20,27 @@ pub fn largest_io_bytes(runtime: &OnnxRuntime, model: &Model, shapes: &ResolvedS
     };
     let mut model = model.clone();
     freeze_shapes(&mut model, &largest);
+    if let Some(bytes) = declared_bytes(&model) {
+        return Ok(Some(bytes));
+    }
     let types = match runtime.infer_types(&model) {
         Err(error) if error.is_unsupported() => return Ok(None),
         types => types.map_err(Error::from)?,
     };
+    let bytes = |value: &ValueInfoProto| types.get(value.name()).and_then(ValueType::tensor).and_then(|ty| ty.bytes());
+    Ok(ends(&model).map(bytes).sum())
+}
+
+/// What the model itself says, where it says the size of every input and output: nothing has to be inferred then.
+fn declared_bytes(model: &Model) -> Option<u64> {
+    let bytes = |value: &ValueInfoProto| ValueType::from_proto(value.type_.as_ref()?)?.tensor()?.bytes();
+    ends(model).map(bytes).sum()
+}
+
+/// Inputs that a caller fills, and outputs.
+fn ends(model: &Model) -> impl Iterator<Item = &ValueInfoProto> {
     let graph = &model.proto().graph;
-    let initializers = graph.initializer.iter().map(|tensor| tensor.name()).collect::<std::collections::HashSet<_>>();
-    let inputs = graph.input.iter().filter(|input| !initializers.contains(input.name()));
-    let bytes = |value: &str| types.get(value).and_then(ValueType::tensor).and_then(|ty| ty.bytes());
-    Ok(inputs.chain(&graph.output).map(|value| bytes(value.name())).sum())
+    let initializers: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name()).collect();
+    let inputs = graph.input.iter().filter(move |input| !initializers.contains(input.name()));
+    inputs.chain(&graph.output)
 }
