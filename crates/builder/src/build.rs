@@ -14,6 +14,7 @@ use crate::verify::{Verification, check_floor, verify};
 use crate::{CancelFlag, Error, Progress, Result, digest};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 use trtforge_graph::{Graph, Model};
 use trtforge_onnxruntime::OnnxRuntime;
@@ -99,18 +100,12 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let start = Instant::now();
     check_targets(options)?;
     let _lock = OutputLock::acquire(&options.output)?;
-    let (model_digest, tensorrt) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| {
-            OnnxRuntime::load()?;
-            model_digest(&options.prepare.model)
-        });
-        let tensorrt = TensorRt::load();
-        (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), tensorrt)
-    });
-    let (model_digest, tensorrt) = (model_digest?, tensorrt?);
-    let fingerprint = fingerprint(options, &model_digest, &tensorrt)?;
+    let mut inputs = InputDigests::start(&options.prepare);
+    let libraries = Libraries::load()?;
     if !options.force
-        && let Some(manifest) = unchanged(options, &fingerprint)
+        && let Some(manifest) = earlier_manifest(options)
+        && manifest.fingerprint == fingerprint(options, inputs.wait()?, &libraries)
+        && stands(options, &manifest)
     {
         return Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: true });
     }
@@ -122,10 +117,16 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
         compute_capabilities: options.compute_capabilities.clone(),
     };
     let watch = Watch { progress, cancel };
-    let compiled =
-        compile(&tensorrt, &prepared.model, &prepared.shapes, &compile_options, &mut prepared.timings, &watch)?;
+    let compiled = compile(
+        &libraries.tensorrt,
+        &prepared.model,
+        &prepared.shapes,
+        &compile_options,
+        &mut prepared.timings,
+        &watch,
+    )?;
     cancel.check()?;
-    let io_bytes = largest_io_bytes(&OnnxRuntime::load()?, &prepared.model, &prepared.shapes)?;
+    let io_bytes = largest_io_bytes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?;
     if io_bytes.is_none() {
         progress.note("the size of an output depends on the data: inputs and outputs are not counted");
     }
@@ -143,9 +144,10 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     });
     let (engine, staged) = (FileInfo { sha256, bytes: compiled.engine.len() as u64 }, staged?);
     prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
-    let mut manifest = manifest(options, &prepared, verification, memory, engine, &tensorrt);
-    manifest.model.sha256 = model_digest;
-    manifest.fingerprint = fingerprint;
+    let mut manifest = manifest(options, &prepared, verification, memory, engine, &libraries.tensorrt);
+    let inputs = inputs.wait()?;
+    manifest.fingerprint = fingerprint(options, inputs, &libraries);
+    manifest.model.sha256.clone_from(&inputs.model);
     manifest.auxiliary_streams = compiled.auxiliary_streams;
     manifest.timings_ms.insert("total".into(), start.elapsed().as_secs_f64() * 1e3);
     let staged_manifest = StagedFile::write(&Manifest::path_for(&options.output), manifest.to_json().as_bytes())?;
@@ -171,6 +173,48 @@ fn emit(model: &Model, path: &Path) -> Result<()> {
     model.write(path).map_err(|source| Error::model(path, source))
 }
 
+/// Both libraries.
+struct Libraries {
+    onnxruntime: OnnxRuntime,
+    tensorrt: TensorRt,
+}
+
+impl Libraries {
+    /// Loads them side by side: each takes tens of milliseconds.
+    fn load() -> Result<Self> {
+        let (onnxruntime, tensorrt) = std::thread::scope(|scope| {
+            let onnxruntime = scope.spawn(OnnxRuntime::load);
+            let tensorrt = TensorRt::load();
+            (onnxruntime.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), tensorrt)
+        });
+        Ok(Libraries { onnxruntime: onnxruntime?, tensorrt: tensorrt? })
+    }
+}
+
+/// Digests of the model and the samples, computed while the build goes on; nothing waits for them before they are
+/// needed.
+#[derive(Default)]
+struct InputDigests {
+    thread: Option<JoinHandle<Result<(String, String)>>>,
+    model: String,
+    samples: String,
+}
+
+impl InputDigests {
+    fn start(options: &PrepareOptions) -> Self {
+        let options = options.clone();
+        let thread = std::thread::spawn(move || Ok((model_digest(&options.model)?, sample_digest(&options)?)));
+        InputDigests { thread: Some(thread), ..InputDigests::default() }
+    }
+
+    fn wait(&mut self) -> Result<&Self> {
+        if let Some(thread) = self.thread.take() {
+            (self.model, self.samples) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(self)
+    }
+}
+
 /// SHA-256 over the model file and the data files that it names.
 fn model_digest(path: &Path) -> Result<String> {
     let model = Model::read(path).map_err(|source| Error::model(path, source))?;
@@ -180,20 +224,19 @@ fn model_digest(path: &Path) -> Result<String> {
 }
 
 /// Digest of everything that the engine depends on.
-fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) -> Result<String> {
+fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Libraries) -> String {
     let prepare = &options.prepare;
-    let samples = sample_digest(prepare)?;
     let keep: Vec<String> = prepare.keep.iter().map(|keep| format!("{:?}:{}", keep.precision, keep.pattern)).collect();
     let description = serde_json::json!({
         "trtforge": env!("CARGO_PKG_VERSION"),
-        "tensorrt": tensorrt.version().to_string(),
-        "flavour": format!("{:?}", tensorrt.flavour()),
-        "onnxruntime": OnnxRuntime::load()?.version().to_string(),
-        "model": model_digest,
+        "tensorrt": libraries.tensorrt.version().to_string(),
+        "flavour": format!("{:?}", libraries.tensorrt.flavour()),
+        "onnxruntime": libraries.onnxruntime.version().to_string(),
+        "model": inputs.model,
         "precision": prepare.precision.name(),
         "shapes": prepare.shapes,
         "batch": prepare.batch,
-        "samples": samples,
+        "samples": inputs.samples,
         "sample_count": prepare.sample_count,
         "preprocess": prepare.preprocess.as_ref().map(|preprocess| format!("{preprocess:?}")),
         "observe_ranges": prepare.observe_ranges,
@@ -207,7 +250,7 @@ fn fingerprint(options: &BuildOptions, model_digest: &str, tensorrt: &TensorRt) 
         "verify": options.verify,
         "emit_onnx": options.emit_onnx,
     });
-    Ok(digest::of_bytes(description.to_string().as_bytes()))
+    digest::of_bytes(description.to_string().as_bytes())
 }
 
 fn sample_digest(options: &PrepareOptions) -> Result<String> {
@@ -217,12 +260,16 @@ fn sample_digest(options: &PrepareOptions) -> Result<String> {
     }
 }
 
-/// The manifest of an engine that is what this build would give: same digest of the inputs, and the engine file is the one the manifest describes.
-fn unchanged(options: &BuildOptions, fingerprint: &str) -> Option<Manifest> {
+/// The manifest of an earlier build that might answer this one.
+fn earlier_manifest(options: &BuildOptions) -> Option<Manifest> {
     let manifest = Manifest::read(&Manifest::path_for(&options.output)).ok()?;
+    options.prepare.dump_after.is_empty().then_some(manifest)
+}
+
+/// Whether everything that an earlier build wrote is there and as its manifest says.
+fn stands(options: &BuildOptions, manifest: &Manifest) -> bool {
     let emitted = options.emit_onnx.as_ref().is_none_or(|path| path.exists());
-    let same = manifest.fingerprint == fingerprint && digest::of_file(&options.output).ok()? == manifest.engine.sha256;
-    (same && emitted && options.prepare.dump_after.is_empty()).then_some(manifest)
+    emitted && digest::of_file(&options.output).is_ok_and(|sha256| sha256 == manifest.engine.sha256)
 }
 
 /// Verifies the prepared model where asked, and holds it against the floor.
