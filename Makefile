@@ -55,7 +55,7 @@ test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folde
 lint: setup ## Format, clippy in both flavours and documentation, warnings refused
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	@$(CARGO) clippy --package trtforge-tensorrt --all-targets --locked --no-default-features --features enterprise -- -D warnings
+	@$(CARGO) clippy --package trtforge-tensorrt --package trtforge --all-targets --locked --features trtforge-tensorrt/enterprise,trtforge/enterprise -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 
 peers: release venv ## Time and memory beside other tools, in one run on this machine
