@@ -66,7 +66,7 @@ conformance: release venv ## Every ONNX operator test through read, check, write
 	@$(TOOLS_PYTHON) tools/conformance.py
 
 microbench: setup ## Criterion benches
-	@$(CARGO) bench --workspace --locked
+	@$(CARGO) bench --workspace --locked --bench '*'
 
 fuzz: setup venv ## Fuzz every parser for FUZZ_SECONDS each
 	@tools/fuzz.sh $(FUZZ_SECONDS)
