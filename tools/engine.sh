@@ -14,13 +14,13 @@ config_value() { # the value of a top-level key in the YAML file $1, without quo
     sed -nE "s/^$2:[[:space:]]*[\"']?([^\"'#]*[^\"'#[:space:]])[\"']?[[:space:]]*(#.*)?$/\1/p" "$1" | head -n 1
 }
 
-default_model() { # the zoo's smallest DAMO-YOLO, generated once
-    local model=models/damoyolo-t.onnx
-    if [[ ! -e $model ]]; then
-        mkdir -p models
-        "$TRTFORGE_BIN" zoo damoyolo-t -o "$model" >&2
+generate() { # the model $1, once, if it is one of the zoo's and not there
+    local name
+    name=$(basename "$1" .onnx)
+    if [[ ! -e $1 && $name =~ ^damoyolo-(t|s|m|l|ns|nm|nl)$ ]]; then
+        mkdir -p "$(dirname "$1")"
+        "$TRTFORGE_BIN" zoo "$name" -o "$1" >&2
     fi
-    echo "$model"
 }
 
 [[ -z $MODEL || -z $CONFIG ]] || fail "give MODEL or CONFIG, not both: a configuration names its model"
@@ -29,10 +29,12 @@ if [[ -n $CONFIG ]]; then
     [[ -f $CONFIG ]] || fail "CONFIG=$CONFIG: no such file"
     source=$CONFIG
     name=$(config_value "$CONFIG" model)
+    generate "$(dirname "$CONFIG")/$name"
     name=${name:-$CONFIG}
     precision=${precision:-$(config_value "$CONFIG" precision)}
 else
-    source=${MODEL:-$(default_model)}
+    source=${MODEL:-models/damoyolo-t.onnx}
+    [[ -n $MODEL ]] || generate "$source"
     name=$source
 fi
 precision=${precision:-fp16}
