@@ -22,6 +22,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    trtforge_onnxruntime::disable_usage_reporting();
     failure::install_panic_hook();
     let cli = cli::Cli::parse();
     let json = cli.command.wants_json();

@@ -38,6 +38,7 @@ mod restore;
 mod runtime;
 mod session;
 mod staging;
+mod usage_reporting;
 
 pub use error::{Error, Result};
 pub use infer_types::Types;
@@ -45,3 +46,4 @@ pub use log::{Severity, Warning};
 pub use observe::Observer;
 pub use runtime::{OnnxRuntime, Version};
 pub use session::{IoInfo, Optimization, Session, SessionConfig};
+pub use usage_reporting::disable_usage_reporting;

@@ -53,3 +53,15 @@ fn with_libraries_engines_can_be_built() {
     let gpus = report["driver"]["gpus"].as_array().expect("a list");
     assert_eq!(report["works"]["run_engines"]["works"], !gpus.is_empty());
 }
+
+/// ONNX Runtime would leave a device identifier in the home folder.
+#[test]
+fn nothing_is_left_in_the_home_folder() {
+    let Some(libraries) = crate::program::libraries() else { return };
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mut doctor = crate::program::command(&["doctor"]);
+    doctor.env("TRTFORGE_LIB_DIR", libraries).env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+    doctor.env_remove("ORT_DISABLE_TELEMETRY");
+    crate::program::Run::from(doctor.output().expect("the binary starts")).success();
+    assert_eq!(std::fs::read_dir(home.path()).expect("a folder").count(), 0);
+}
