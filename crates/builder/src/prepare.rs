@@ -220,7 +220,7 @@ impl Preparation<'_> {
             }
             other => other?,
         };
-        plugins.put_back(simplified)
+        Ok(plugins.put_back(simplified))
     }
 
     fn repair(&mut self, runtime: &OnnxRuntime, model: Model) -> Result<Model> {

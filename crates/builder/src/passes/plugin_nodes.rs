@@ -99,12 +99,9 @@ impl PluginNodes {
     }
 
     /// Puts the nodes back into a model that came from [`PluginNodes::set_aside`], with the inputs and outputs it had.
-    ///
-    /// # Errors
-    /// None today; the graph is checked again when it is built.
-    pub fn put_back(self, mut model: Model) -> Result<Model> {
+    pub fn put_back(self, mut model: Model) -> Model {
         if self.nodes.is_empty() {
-            return Ok(model);
+            return model;
         }
         let graph = model.proto_mut().graph.mut_or_insert_default();
         let known: HashSet<String> = graph.value_info.iter().map(|info| info.name().to_owned()).collect();
@@ -122,7 +119,7 @@ impl PluginNodes {
         graph.node.extend(self.nodes);
         graph.output = self.outputs;
         graph.input = self.inputs;
-        Ok(model)
+        model
     }
 }
 

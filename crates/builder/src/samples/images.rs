@@ -36,7 +36,8 @@ pub(super) fn image_input<'a>(inputs: &'a [SampleInput], preprocess: &Preprocess
     }
 }
 
-pub(super) fn batch_of(input: &SampleInput, _: &Preprocess) -> usize {
+/// Images in one sample.
+pub(super) fn batch_of(input: &SampleInput) -> usize {
     (input.shape[0] as usize).max(1)
 }
 
@@ -85,7 +86,7 @@ pub(super) fn sample(
     let input = image_input(inputs, preprocess)?;
     let layout = image_layout(input, preprocess)
         .ok_or_else(|| Error::Samples(format!("input `{}` takes no image", input.name)))?;
-    let batch = batch_of(input, preprocess);
+    let batch = batch_of(input);
     let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
     for item in 0..batch {
         let file = &files[(index * batch + item).min(files.len() - 1)];

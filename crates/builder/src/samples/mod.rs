@@ -87,7 +87,7 @@ impl Samples {
     fn open_images(path: &Path, preprocess: Preprocess, inputs: Vec<SampleInput>) -> Result<Samples> {
         let image_input = images::image_input(&inputs, &preprocess)?;
         let files = images::list(path)?;
-        let batch = images::batch_of(image_input, &preprocess);
+        let batch = images::batch_of(image_input);
         let count = files.len().div_ceil(batch);
         Ok(Samples {
             source: Source::Images { files, preprocess },

@@ -65,7 +65,7 @@ fn plugins_are_set_aside_and_put_back() {
     let outputs: Vec<&str> = plain.proto().graph.output.iter().map(|output| output.name()).collect();
     assert_eq!(outputs, ["boxes"]);
     let simplified = runtime.optimize(&plain).unwrap();
-    let whole = plugins.put_back(simplified).unwrap();
+    let whole = plugins.put_back(simplified);
     assert_eq!(count(&whole, "EfficientNMS_TRT"), 1);
     assert_eq!(whole.proto().graph.output, model.proto().graph.output);
     trtforge_graph::ensure_valid(&whole).unwrap();
@@ -77,7 +77,7 @@ fn a_model_without_plugins_is_left_alone() {
         SmallModel::new(17).input("x", &[4]).op("Relu", &["x"], "y").output("y", ElementType::Float32, &[4]).build();
     let (plain, plugins) = PluginNodes::set_aside(&model).unwrap();
     assert!(plain.is_none());
-    assert_eq!(plugins.put_back(model.clone()).unwrap().proto(), model.proto());
+    assert_eq!(plugins.put_back(model.clone()).proto(), model.proto());
 }
 
 #[test]
