@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+pub mod calibration;
 mod compare;
 mod compile;
 mod config;

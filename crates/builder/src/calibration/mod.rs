@@ -1,0 +1,8 @@
+//! Calibration: what the values of a network look like on real inputs, and the scale that follows for each.
+//!
+//! One streaming pass fills a [`Histogram`] per tensor; a method turns each histogram into a threshold; the thresholds are kept as TensorRT's calibration cache.
+//! The pass is the expensive part, so its histograms can be kept and asked again with another method.
+
+mod histogram;
+
+pub use histogram::{BINS, Histogram, NonFinite};
