@@ -12,7 +12,7 @@ const LEAST_EXPONENT: i32 = -100;
 /// Magnitudes of one tensor over everything that was added.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// The bins cover `[0, 2^exponent)`, except that the last one includes its upper edge.
+    /// The bins cover `[0, 2^exponent)`.
     exponent: i32,
     counts: Box<[u64; BINS]>,
     zeros: u64,
@@ -68,8 +68,8 @@ impl Histogram {
         let mut other = other.clone();
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.cover(other.range());
-        other.cover(self.range());
+        self.cover(other.amax());
+        other.cover(self.amax());
         self.zeros += other.zeros;
         self.counts.iter_mut().zip(other.counts.iter()).for_each(|(own, more)| *own += more);
     }
@@ -114,9 +114,9 @@ impl Histogram {
         if self.min > self.max { 0.0 } else { self.min.abs().max(self.max.abs()) }
     }
 
-    /// Doubles the range until it covers `amax`.
+    /// Doubles the range until `amax` lies inside.
     fn cover(&mut self, amax: f32) {
-        while self.range() < amax {
+        while self.range() <= amax {
             self.exponent += 1;
             for bin in 0..BINS {
                 self.counts[bin] = if bin < BINS / 2 { self.counts[2 * bin] + self.counts[2 * bin + 1] } else { 0 };
