@@ -94,15 +94,22 @@ memory_budget: 1GiB
 detector: {decoder: auto, score: 0.05, iou: 0.7, max: 500, classes: coco}
 """
 
+CACHE = """TRT-8501-EntropyCalibration2
+images: 3c010a14
+input:0: 3C88EDFC
+(Unnamed Layer* 64) [Shuffle]_output: 800000
+"""
+
 
 def main():
     corpus = Path(sys.argv[1])
-    for name in ("read_onnx", "read_manifest", "read_config"):
+    for name in ("read_onnx", "read_manifest", "read_config", "read_cache"):
         (corpus / name).mkdir(parents=True, exist_ok=True)
     for make in (convolution, branches, function, sparse, strings, external, sequences):
         (corpus / "read_onnx" / make.__name__).write_bytes(make().SerializeToString())
     (corpus / "read_manifest/seed").write_text(json.dumps(MANIFEST))
     (corpus / "read_config/seed").write_text(CONFIG)
+    (corpus / "read_cache/seed").write_text(CACHE)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 //!
 //! The message says what and where; the cause is a source; what to do next is [`Error::hint`], rendered by the caller.
 
+use crate::calibration::{CacheError, Difference};
 use crate::manifest::OutputAccuracy;
 use crate::size::format_bytes;
 use std::path::{Path, PathBuf};
@@ -168,6 +169,41 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted; nothing was written")]
     Cancelled,
+    /// A calibration cache that is none.
+    #[error("calibration cache {}", path.display())]
+    CalibrationCache {
+        /// The cache.
+        path: PathBuf,
+        /// The line and what is wrong with it.
+        #[source]
+        source: Box<CacheError>,
+    },
+    /// A calibration cache that was made from something else.
+    #[error("calibration cache {} does not belong to this calibration: {}", path.display(), join(differences, "; "))]
+    StaleCache {
+        /// The cache.
+        path: PathBuf,
+        /// In what it differs.
+        differences: Vec<Difference>,
+    },
+    /// A calibration cache of another model.
+    #[error("calibration cache {} is for another model: {}", path.display(), describe_fit(missing, foreign))]
+    ForeignCache {
+        /// The cache.
+        path: PathBuf,
+        /// Tensors of the model that need a scale and have none.
+        missing: Vec<String>,
+        /// Tensors of the cache that the model does not have.
+        foreign: Vec<String>,
+    },
+    /// What lies beside a calibration cache is no sidecar of ours.
+    #[error("calibration sidecar {}: {reason}", path.display())]
+    Sidecar {
+        /// The sidecar.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A manifest that is no manifest of ours.
     #[error("manifest {}: {reason}", path.display())]
     Manifest {
@@ -176,6 +212,24 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// Names of a list that a message spells out.
+const NAMES_SHOWN: usize = 5;
+
+fn join<T: ToString>(items: &[T], separator: &str) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
+}
+
+fn describe_fit(missing: &[String], foreign: &[String]) -> String {
+    let part = |names: &[String], what: &str| {
+        let more = names.len().saturating_sub(NAMES_SHOWN);
+        let listed = join(&names[..names.len() - more], "`, `");
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!names.is_empty()).then(|| format!("{what} `{listed}`{rest}"))
+    };
+    let parts = [part(missing, "it has no scale for"), part(foreign, "the model does not have")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
@@ -232,6 +286,13 @@ impl Error {
                 "build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into(),
             ),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
+            Error::CalibrationCache { source, .. } => source.fault.hint(),
+            Error::StaleCache { .. } | Error::ForeignCache { .. } => {
+                Some("calibrate again, or use it as it is with --force".into())
+            }
+            Error::Sidecar { .. } => Some(
+                "calibrate again with --force, or delete the sidecar to use the cache like one made elsewhere".into(),
+            ),
             Error::Manifest { .. } => Some("build the engine again with --force".into()),
             Error::Opset { .. } => Some("export the model again with the newer opset".into()),
             Error::Write { .. } => Some("choose another place with -o; nothing was left half-written".into()),

@@ -3,6 +3,14 @@
 //! One streaming pass fills a [`Histogram`] per tensor; a method turns each histogram into a threshold; the thresholds are kept as TensorRT's calibration cache.
 //! The pass is the expensive part, so its histograms can be kept and asked again with another method.
 
+mod cache;
 mod histogram;
+mod sidecar;
+mod thresholds;
 
+pub use cache::{CacheError, CacheFault, CacheHeader, CalibrationCache};
 pub use histogram::{BINS, Histogram, NonFinite};
+pub use sidecar::{
+    Binding, CacheFit, ChosenThreshold, Difference, SIDECAR_SCHEMA, Sidecar, SkippedImage, check_tensors,
+};
+pub use thresholds::{DEAD_SCALE, LEVELS, Method, MethodParseError, half_scale, scale_of, threshold};
