@@ -4,6 +4,7 @@
 
 use crate::calibration::{CacheError, Difference};
 use crate::manifest::OutputAccuracy;
+use crate::quantization::existing::Finding;
 use crate::size::format_bytes;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,12 @@ pub enum Error {
         to: i64,
         /// What stands in the way.
         reason: &'static str,
+    },
+    /// A model that comes quantized in a way that TensorRT does not take and that cannot be converted.
+    #[error("the model is quantized in a way that TensorRT does not take: {}", describe_findings(findings))]
+    Quantized {
+        /// What stands in the way, in running order; never empty.
+        findings: Vec<Finding>,
     },
     /// ONNX Runtime failed or is missing.
     #[error(transparent)]
@@ -232,6 +239,14 @@ fn describe_fit(missing: &[String], foreign: &[String]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+fn describe_findings(findings: &[Finding]) -> String {
+    let first = findings.first().map_or_else(String::new, Finding::to_string);
+    match findings.len() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
 fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
     if accuracy.non_finite > 0 {
         return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
@@ -294,6 +309,9 @@ impl Error {
                 "calibrate again with --force, or delete the sidecar to use the cache like one made elsewhere".into(),
             ),
             Error::Manifest { .. } => Some("build the engine again with --force".into()),
+            Error::Quantized { .. } => {
+                Some("start from the model as it was before it was quantized; it is quantized here".into())
+            }
             Error::Opset { .. } => Some("export the model again with the newer opset".into()),
             Error::Write { .. } => Some("choose another place with -o; nothing was left half-written".into()),
             _ => None,

@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod audit;
 mod build;
 pub mod calibration;
 mod compare;
@@ -30,6 +31,7 @@ pub mod passes;
 pub mod precision;
 mod prepare;
 mod progress;
+pub mod quantization;
 mod quantize;
 pub mod samples;
 mod shapes;
@@ -37,6 +39,7 @@ mod size;
 mod stage;
 mod verify;
 
+pub use audit::{Arithmetic, ArithmeticShare, Audit, AuditedNode, UnfusedPair, audit};
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
 pub use compare::{CompareOptions, compare};
 pub use compile::{CompileOptions, Compiled, Watch, compile};

@@ -3,6 +3,7 @@
 //! A pass never changes the graph itself, so a refused patch leaves the graph as it was and names the pass that proposed it.
 
 mod cancel_casts;
+mod convert_quantization;
 mod convert_to_half;
 mod emulate_half;
 mod freeze_shapes;
@@ -13,6 +14,7 @@ mod remove_identities;
 mod repair_efficient_nms;
 
 pub use cancel_casts::CancelCasts;
+pub use convert_quantization::ConvertQuantization;
 pub use convert_to_half::ConvertToHalf;
 pub use emulate_half::emulate_half;
 pub use freeze_shapes::{ResolvedShapes, freeze_shapes, resolve_shapes};

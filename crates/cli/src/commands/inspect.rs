@@ -3,9 +3,9 @@
 //! A model's weights are counted by their declared types and never read, so a large file costs no more than a small
 //! one with as many nodes.
 
+mod audit;
 pub mod engine;
 mod model;
-mod precision;
 
 use crate::args::json::JsonArgs;
 use crate::failure::Failure;

@@ -1,6 +1,6 @@
 //! `trtforge inspect` on models.
 
-use crate::models::{classifier, doubling, folder_with_classifier, write};
+use crate::models::{classifier, doubling, folder_with_classifier, quantized, write};
 use crate::program::{Run, have_libraries, run_in, run_without_libraries};
 use std::time::{Duration, Instant};
 
@@ -96,4 +96,16 @@ fn types_of_the_file_are_used_when_complete() {
     let report = run_without_libraries(folder.path(), &["inspect", "double.onnx", "--json"]).json();
     assert_eq!(report["arithmetic"]["shapes"], "model");
     assert_eq!(report["inputs"][0]["shape"], serde_json::json!([2, 3]));
+}
+
+#[test]
+fn a_quantized_model_is_audited() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path(), "int8.onnx", quantized());
+    insta::assert_snapshot!(run_in(folder.path(), &["inspect", "int8.onnx"]).success().stdout);
+    let report = run_in(folder.path(), &["inspect", "int8.onnx", "--json"]).json();
+    insta::assert_json_snapshot!(report["precision"]);
 }

@@ -1,7 +1,7 @@
 //! Small models, made by the tests that use them.
 
 use std::path::{Path, PathBuf};
-use trtforge_graph::construct::{entry, model, node, open_tensor_value, tensor, tensor_value};
+use trtforge_graph::construct::{entry, model, node, open_tensor_value, scalar, tensor, tensor_value};
 use trtforge_graph::proto::{GraphProto, ModelProto, TensorProto};
 use trtforge_graph::{Dimension, ElementType, Model};
 
@@ -45,6 +45,33 @@ pub fn doubling(shape: &[u64]) -> ModelProto {
     graph.input.push(tensor_value("x", ElementType::Float32, shape.iter().copied()));
     graph.output.push(tensor_value("y", ElementType::Float32, shape.iter().copied()));
     graph.node.push(node("Add", "double", ["x", "x"], ["y"]));
+    model(graph, 9, 17)
+}
+
+/// The classifier's convolution in INT8, a Sigmoid that makes nothing of its quantized input, and a convolution of which only the input is quantized.
+pub fn quantized() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("quantized".into());
+    graph.input.push(tensor_value("x", ElementType::Float32, [1, 4, 8, 8]));
+    graph.output.push(tensor_value("y", ElementType::Float32, [1, 4, 8, 8]));
+    graph.initializer = vec![
+        scalar("s", 0.02f32),
+        scalar("z", 0i8),
+        tensor("w.int8", [4, 4, 3, 3], vec![3i8; 144]),
+        weights("v", &[4, 4, 1, 1]),
+    ];
+    graph.node = vec![
+        node("QuantizeLinear", "x.quantize", ["x", "s", "z"], ["x.int8"]),
+        node("DequantizeLinear", "x.dequantize", ["x.int8", "s", "z"], ["xq"]),
+        node("DequantizeLinear", "w.dequantize", ["w.int8", "s", "z"], ["w"]),
+        node("Conv", "conv", ["xq", "w"], ["c"]).attr_ints("pads", [1, 1, 1, 1]),
+        node("QuantizeLinear", "c.quantize", ["c", "s", "z"], ["c.int8"]),
+        node("DequantizeLinear", "c.dequantize", ["c.int8", "s", "z"], ["cq"]),
+        node("Sigmoid", "sigmoid", ["cq"], ["g"]),
+        node("QuantizeLinear", "g.quantize", ["g", "s", "z"], ["g.int8"]),
+        node("DequantizeLinear", "g.dequantize", ["g.int8", "s", "z"], ["gq"]),
+        node("Conv", "last", ["gq", "v"], ["y"]),
+    ];
     model(graph, 9, 17)
 }
 

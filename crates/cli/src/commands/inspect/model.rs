@@ -1,6 +1,6 @@
 //! An ONNX model: its tensors, operators, weights by element type, arithmetic and metadata.
 
-use super::precision::{self, Share};
+use super::audit;
 use crate::args::json::JsonArgs;
 use crate::standard_output;
 use crate::table::{Table, grouped, pairs};
@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use trtforge_builder::format_bytes;
+use trtforge_builder::{Audit, format_bytes};
 use trtforge_graph::proto::{ModelProto, TensorProto};
 use trtforge_graph::{
     Dimension, ElementType, Graph, Model, NodeStatistics, Statistics, TensorType, ValueId, ValueType,
@@ -34,8 +34,8 @@ struct Report {
     weights_bytes: u64,
     weights: BTreeMap<String, Weights>,
     arithmetic: Arithmetic,
-    /// By the weights of convolutions and matrix products.
-    precision: Vec<Share>,
+    /// What convolutions and matrix products compute in.
+    precision: Audit,
     metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_list: Option<Vec<NodeReport>>,
@@ -102,7 +102,7 @@ impl Report {
         report.nodes = graph.node_count();
         report.operators.clone_from(&statistics.operators);
         report.arithmetic = Arithmetic::of(&statistics, source, at_batch_one.is_some());
-        report.precision = precision::shares(&graph);
+        report.precision = trtforge_builder::audit(at_batch_one.as_ref().unwrap_or(&graph));
         report.node_list = nodes.then(|| node_list(&graph, statistics));
         Ok(report)
     }
@@ -131,7 +131,10 @@ impl Report {
 
     fn text(&self) -> String {
         let mut text = self.summary();
-        for section in [self.tensors(), self.operators(), self.weights(), self.metadata(), self.node_list()] {
+        let mut sections = vec![self.tensors()];
+        sections.extend(audit::sections(&self.precision));
+        sections.extend([self.operators(), self.weights(), self.metadata(), self.node_list()]);
+        for section in sections {
             if !section.is_empty() {
                 text += "\n";
                 text += &section;
@@ -150,7 +153,7 @@ impl Report {
             ("graph", format!("{}, {} nodes", or_dash(&self.graph), self.nodes)),
             ("weights", format!("{} parameters, {}", grouped(self.parameters), format_bytes(self.weights_bytes))),
             ("arithmetic", self.arithmetic.text()),
-            ("precision", precision::text(&self.precision)),
+            ("precision", audit::line(&self.precision)),
         ])
     }
 
