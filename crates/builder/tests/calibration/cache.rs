@@ -66,7 +66,7 @@ fn wrong_lines_are_named() {
     };
     assert!(matches!(line_three("no colon"), CacheFault::Entry(_)));
     assert!(matches!(line_three(": 3c010a14"), CacheFault::Entry(_)));
-    for digits in ["", "3c010a140", "0x3c0a", "+3c0a", "-1", "3c01 0a14", "zz", "3c010a1٣"] {
+    for digits in ["", "3c010a140", "03c010a14", "0x3c0a", "+3c0a", "-1", "3c01 0a14", "zz", "3c010a1٣"] {
         assert!(matches!(line_three(&format!("b: {digits}")), CacheFault::Digits { .. }), "{digits}");
     }
     for bad in ["0", "00000000", "80000000", "bc010a14", "7f800000", "ff800000", "7fc00000", "ffffffff"] {

@@ -189,6 +189,7 @@ fn nothing_and_dead_tensors() {
     assert!(empty.is_empty() && empty.counts_in_use().is_empty() && empty.amax() == 0.0);
     let dead = histogram(&[0.0, -0.0, 0.0]);
     assert_same(&dead, &histogram(&[-0.0, 0.0, 0.0]));
+    assert_eq!(histogram(&[-0.0]).min().to_bits(), 0.0f32.to_bits());
     assert_eq!((dead.zeros(), dead.total(), dead.amax(), dead.counts_in_use()), (3, 3, 0.0, [3].as_slice()));
 }
 
