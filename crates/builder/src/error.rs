@@ -108,6 +108,17 @@ pub enum Error {
         /// What stands in the way.
         reason: &'static str,
     },
+    /// Two models that cannot be fed the same numbers.
+    #[error("the models do not take the same inputs: `{input}` is {} in the reference and {} in the candidate",
+        reference.as_deref().unwrap_or("missing"), candidate.as_deref().unwrap_or("missing"))]
+    InputsDiffer {
+        /// The input.
+        input: String,
+        /// Its type in the reference, open dimensions settled; `None` where the model has no such input.
+        reference: Option<String>,
+        /// Its type in the candidate.
+        candidate: Option<String>,
+    },
     /// A model that comes quantized in a way that TensorRT does not take and that cannot be converted.
     #[error("the model is quantized in a way that TensorRT does not take: {}", describe_findings(findings))]
     Quantized {
@@ -309,6 +320,9 @@ impl Error {
                 "calibrate again with --force, or delete the sidecar to use the cache like one made elsewhere".into(),
             ),
             Error::Manifest { .. } => Some("build the engine again with --force".into()),
+            Error::InputsDiffer { .. } => {
+                Some("compare models of one network at one input size; --opt-shape settles open dimensions".into())
+            }
             Error::Quantized { .. } => {
                 Some("start from the model as it was before it was quantized; it is quantized here".into())
             }

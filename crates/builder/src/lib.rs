@@ -24,6 +24,7 @@ mod config;
 pub mod digest;
 mod error;
 mod io_bytes;
+mod layers;
 mod manifest;
 mod metrics;
 mod output;
@@ -48,6 +49,7 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use io_bytes::largest_io_bytes;
+pub use layers::{LayerAccuracy, LayerReport, compare_layers};
 pub use manifest::{
     BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA,
     TensorRtInfo,

@@ -1,6 +1,7 @@
 //! Runs the FP32 model and a candidate on the same inputs and measures every output.
 //!
-//! A half-precision candidate runs as its emulation (`passes::emulate_half`), because ONNX Runtime would otherwise compute it in 32 bits and find no error.
+//! A half-precision candidate runs as its emulation (`passes::emulate_half`), because ONNX Runtime would otherwise compute it in 32 bits and find no error. A quantized
+//! model runs without ONNX Runtime's optimisations, which would change what is rounded where.
 
 use crate::config::AccuracyFloor;
 use crate::manifest::OutputAccuracy;
@@ -35,9 +36,9 @@ pub fn verify(
     progress: &dyn Progress,
     cancel: &CancelFlag,
 ) -> Result<Verification> {
-    let config = SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() };
-    let mut reference = runtime.session(reference, &config)?;
-    let mut candidate = runtime.session(&runnable(runtime, candidate)?, &config)?;
+    let mut reference = runtime.session(reference, &faithful(reference))?;
+    let candidate = runnable(runtime, candidate)?;
+    let mut candidate = runtime.session(&candidate, &faithful(&candidate))?;
     let mut sums = Sums::default();
     for index in 0..samples.len() {
         cancel.check()?;
@@ -53,15 +54,28 @@ pub fn verify(
     Ok(sums.finish(samples.len()))
 }
 
+/// How a model is run so that its numbers are those it describes. ONNX Runtime moves, merges and fuses Q/DQ pairs where it may rewrite a model, so a quantized one is
+/// run as it stands; the others may be simplified.
+pub(crate) fn faithful(model: &Model) -> SessionConfig {
+    let quantized = |op: &str| {
+        matches!(op, "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear") || op.starts_with("QLinear")
+    };
+    let optimization = match model.proto().graph.node.iter().any(|node| quantized(node.op_type())) {
+        true => Optimization::Disabled,
+        false => Optimization::Basic,
+    };
+    SessionConfig { optimization, ..SessionConfig::default() }
+}
+
 /// The form of a model that shows its rounding on a CPU.
-fn runnable(runtime: &OnnxRuntime, candidate: &Model) -> Result<Model> {
+pub(crate) fn runnable(runtime: &OnnxRuntime, candidate: &Model) -> Result<Model> {
     let mut graph = Graph::new(candidate.clone()).map_err(Error::pass("verify"))?;
     graph.set_types(runtime.infer_types(candidate)?);
     Ok(emulate_half(&graph, candidate)?.unwrap_or_else(|| candidate.clone()))
 }
 
 /// The same numbers in the element types that a model wants, which may have half-precision inputs where the reference has none.
-fn as_wanted(session: &Session, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
+pub(crate) fn as_wanted(session: &Session, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
     let wanted: HashMap<&str, ElementType> =
         session.inputs().iter().map(|input| (input.name.as_str(), input.ty.element)).collect();
     let convert = |(name, tensor): (String, Tensor)| match wanted.get(name.as_str()) {

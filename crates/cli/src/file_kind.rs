@@ -11,12 +11,17 @@ use std::path::Path;
 pub enum FileKind {
     /// A serialised TensorRT engine.
     Engine,
+    /// A TensorRT calibration cache.
+    Cache,
     /// Anything else: the ONNX reader says what is wrong if it is not a model.
     Model,
 }
 
 /// How engines begin: TensorRT-RTX's, TensorRT's, and those of TensorRT before version 8.
 const ENGINE_MAGIC: [&[u8]; 3] = [b"vtrt", b"ftrt", b"ptrt"];
+
+/// How a calibration cache begins.
+const CACHE_MAGIC: &[u8] = b"TRT-";
 
 /// Looks into the file.
 ///
@@ -26,6 +31,9 @@ pub fn of(path: &Path) -> Result<FileKind> {
     let head = head(path).map_err(|error| unreadable(path, error))?;
     if ENGINE_MAGIC.iter().any(|magic| head.starts_with(magic)) {
         return Ok(FileKind::Engine);
+    }
+    if head.starts_with(CACHE_MAGIC) {
+        return Ok(FileKind::Cache);
     }
     if is_our_engine(path) {
         let message = format!(
@@ -41,6 +49,12 @@ pub fn of(path: &Path) -> Result<FileKind> {
         );
     }
     Ok(FileKind::Model)
+}
+
+/// A cache where a command needs a model or an engine.
+pub fn cache_refused(path: &Path) -> Failure {
+    Failure::input(format!("{} is a calibration cache, not a model", path.display()))
+        .hint("`trtforge inspect` shows what is in it")
 }
 
 fn is_our_engine(path: &Path) -> bool {

@@ -145,11 +145,19 @@ fn emulate_node(graph: &Graph, id: NodeId, nodes: &mut Vec<NodeProto>) -> Result
 fn widen_attributes(node: &mut NodeProto) {
     let typed = matches!(
         node.op_type.as_deref(),
-        Some("Cast" | "EyeLike" | "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike")
+        Some(
+            "Cast"
+                | "EyeLike"
+                | "RandomNormal"
+                | "RandomUniform"
+                | "RandomNormalLike"
+                | "RandomUniformLike"
+                | "DequantizeLinear"
+        )
     );
     for attribute in &mut node.attribute {
         let attribute_name = attribute.name.clone().unwrap_or_default();
-        if typed && matches!(attribute_name.as_str(), "to" | "dtype") && attribute.i == Some(HALF) {
+        if typed && matches!(attribute_name.as_str(), "to" | "dtype" | "output_dtype") && attribute.i == Some(HALF) {
             *attribute = int(&attribute_name, FLOAT);
         } else if holds_half(attribute)
             && let Some(tensor) = attribute.t.as_mut()

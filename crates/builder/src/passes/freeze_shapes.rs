@@ -30,7 +30,7 @@ struct Input {
     ty: TensorType,
 }
 
-/// Finds a range for every input of `model`: from `request`, from `batch` for open first dimensions, from the model's own fixed dimensions.
+/// Finds a range for every input of `model`: from `request`, from `batch` for open first dimensions (also those of `request`), from the model's own fixed dimensions.
 /// An open first dimension that nobody named becomes 1, with a note.
 ///
 /// # Errors
@@ -41,12 +41,15 @@ pub fn resolve_shapes(model: &Model, request: &ShapeRequest, batch: Option<u64>)
     let described: Vec<String> = inputs.iter().map(|input| format!("{} {}", input.name, input.ty)).collect();
     let error =
         |input: &str, reason: String| Error::Shape { input: input.to_owned(), reason, inputs: described.clone() };
-    let requested = request.ranges();
-    for (name, range) in &requested {
+    let mut requested = request.ranges();
+    for (name, range) in &mut requested {
         let input = inputs
             .iter()
             .find(|input| input.name == *name)
             .ok_or_else(|| error(name, "the model has no such input".into()))?;
+        if let Some(batch) = batch {
+            set_batch(input, range, batch);
+        }
         check_request(input, range).map_err(|reason| error(name, reason))?;
     }
     let symbols = requested_symbols(&inputs, &requested).map_err(|(input, reason)| error(&input, reason))?;
@@ -77,6 +80,19 @@ fn tensor_inputs(model: &Model) -> Vec<Input> {
             ValueType::Other(_) => None,
         })
         .collect()
+}
+
+/// A batch asked for replaces the first dimension of a shape asked for, where the model leaves that open.
+fn set_batch(input: &Input, range: &mut ShapeRange, batch: u64) {
+    let first = input.ty.shape.as_ref().and_then(|shape| shape.first());
+    if matches!(first, Some(Dimension::Fixed(_))) {
+        return;
+    }
+    for shape in [&mut range.min, &mut range.opt, &mut range.max] {
+        if let Some(first) = shape.0.first_mut() {
+            *first = batch;
+        }
+    }
 }
 
 fn check_request(input: &Input, range: &ShapeRange) -> std::result::Result<(), String> {
@@ -343,6 +359,16 @@ mod tests {
             reason(&model, &request(Some("x=2x3x8"), Some("x=1x3x8"), None), None)
                 .contains("does not hold in dimension 0")
         );
+    }
+
+    #[test]
+    fn a_batch_replaces_the_first_dimension_of_what_was_asked_and_keeps_the_rest() {
+        let open = model(vec![symbol("N"), Dimension::Fixed(3), symbol("W")]);
+        let asked = request(Some("x=1x3x8"), Some("x=4x3x16"), Some("x=8x3x32"));
+        let range = resolve_shapes(&open, &asked, Some(2)).unwrap().ranges.remove("x").unwrap();
+        assert_eq!((range.min.0, range.opt.0, range.max.0), (vec![2, 3, 8], vec![2, 3, 16], vec![2, 3, 32]));
+        let fixed = model(vec![Dimension::Fixed(1), symbol("W")]);
+        assert!(reason(&fixed, &request(None, Some("x=1x8"), None), Some(2)).contains("is fixed at 1"));
     }
 
     #[test]

@@ -65,3 +65,37 @@ fn half_inputs_and_outputs_keep_their_type() {
     assert_eq!(outputs["y"].element, ElementType::Float16);
     assert_eq!(outputs["y"].to_vec_f32().unwrap(), [f16::from_f32(2f32.sqrt()).to_f32(), 3.0]);
 }
+
+/// A pair whose scale is half precision, between casts.
+fn half_pair(opset: i64) -> Model {
+    SmallModel::new(opset)
+        .input("x", &[6])
+        .tensor(construct::scalar("s", f16::from_f32(0.1)))
+        .tensor(construct::scalar("z", 0i8))
+        .node(construct::node("Cast", "in", ["x"], ["h"]).attr_int("to", 10))
+        .op("QuantizeLinear", &["h", "s", "z"], "q")
+        .op("DequantizeLinear", &["q", "s", "z"], "d")
+        .node(construct::node("Cast", "out", ["d"], ["y"]).attr_int("to", 1))
+        .output("y", ElementType::Float32, &[6])
+        .build()
+}
+
+#[test]
+fn pairs_with_half_scales_round_twice() {
+    let Some(runtime) = runtime() else { return };
+    let values = vec![0.0f32, 0.149, -0.151, 5.04, 12.75, -99.0];
+    let scale = f16::from_f32(0.1).to_f32();
+    let truth: Vec<f32> = values
+        .iter()
+        .map(|&x| (f16::from_f32(x).to_f32() / scale).round_ties_even().clamp(-128.0, 127.0))
+        .map(|step| f16::from_f32(step * scale).to_f32())
+        .collect();
+    assert_ne!(truth[4], 127.0f32 * 0.1, "the example shows the rounding of the scale");
+    for opset in [19, 21] {
+        let model = half_pair(opset);
+        let emulated = emulate_half(&typed(&runtime, &model), &model).unwrap().unwrap();
+        let x = Tensor::from_vec(vec![6], values.clone()).unwrap();
+        let y = run(&runtime, &emulated, &[("x", &x)])["y"].to_vec_f32().unwrap();
+        assert_eq!(y, truth, "opset {opset}");
+    }
+}

@@ -5,6 +5,7 @@ mod audit;
 mod emulate_half;
 mod existing_quantization;
 mod half_precision;
+mod layers;
 mod quantized;
 mod raise_opset;
 mod repairs;

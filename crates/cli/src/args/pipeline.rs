@@ -117,9 +117,7 @@ impl PipelineArgs {
 /// Adds what only a config can say, and what no flag has said.
 fn add_config(options: &mut PrepareOptions, config: &Config) -> Result<()> {
     options.preprocess.clone_from(&config.preprocess);
-    if options.batch.is_none() {
-        config.shapes.iter().for_each(|(input, entry)| options.shapes.add_entry(input, entry));
-    }
+    config.shapes.iter().for_each(|(input, entry)| options.shapes.add_entry(input, entry));
     for pattern in &config.quantize.keep_fp32 {
         options.keep.push(format!("fp32:{pattern}").parse::<Keep>().map_err(|error| {
             Failure::input("a pattern of the config's keep_fp32 is no regular expression").because(error)

@@ -13,9 +13,11 @@ use crate::table::Table;
 use crate::{interrupt, standard_output};
 use anyhow::{Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
-use trtforge_builder::{CompareOptions, Config, Precision, PrepareOptions, Progress, Verification, check_floor};
+use trtforge_builder::{
+    CompareOptions, Config, LayerReport, Precision, PrepareOptions, Progress, Verification, check_floor,
+};
 
 /// Compare the outputs of two models on the same inputs
 #[derive(Debug, Args)]
@@ -35,6 +37,12 @@ pub struct CompareArgs {
     /// Shape flags.
     #[command(flatten)]
     shapes: ShapeArgs,
+    /// Compare the values inside the models as well
+    #[arg(long)]
+    layers: bool,
+    /// List them from the worst on instead of in running order
+    #[arg(long, requires = "layers")]
+    sort: bool,
     /// Accuracy flags.
     #[command(flatten)]
     accuracy: AccuracyArgs,
@@ -50,17 +58,18 @@ pub fn run(args: &CompareArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let terminal = Terminal::new(verbosity);
     let cancel = interrupt::install()?;
     let verification = trtforge_builder::compare(&options, &terminal, &cancel)?;
+    let layers = match args.layers {
+        true => Some(trtforge_builder::compare_layers(&options, &terminal, &cancel)?),
+        false => None,
+    };
+    let layers = if args.sort { layers.map(LayerReport::sorted) } else { layers };
     terminal.finish();
     verification.notes.iter().for_each(|note| terminal.note(note));
     match args.json.json {
-        true => standard_output::write_json(&json!({
-            "reference": args.reference,
-            "candidate": args.candidate,
-            "samples": verification.samples,
-            "outputs": verification.outputs,
-            "notes": verification.notes,
-        }))?,
-        false => standard_output::write(text(&verification))?,
+        true => standard_output::write_json(&report(args, &verification, layers.as_ref()))?,
+        false => {
+            standard_output::write(layers.map_or_else(String::new, |layers| inside(&layers)) + &text(&verification))?
+        }
     }
     if verification.outputs.is_empty() {
         bail!(Failure::check("no output of the two models could be compared"));
@@ -95,11 +104,43 @@ impl CompareArgs {
 fn refuse_engine(file: &std::path::Path) -> Result<()> {
     match file_kind::of(file)? {
         FileKind::Model => Ok(()),
+        FileKind::Cache => bail!(file_kind::cache_refused(file)),
         FileKind::Engine => bail!(
             Failure::usage(format!("{} is an engine; engines are not run in this version", file.display()))
                 .hint("compare the model written with `trtforge build --emit-onnx`")
         ),
     }
+}
+
+fn report(args: &CompareArgs, verification: &Verification, layers: Option<&LayerReport>) -> Value {
+    let mut report = json!({
+        "reference": args.reference,
+        "candidate": args.candidate,
+        "samples": verification.samples,
+        "outputs": verification.outputs,
+        "notes": verification.notes,
+    });
+    if let Some(layers) = layers {
+        report["layers"] = json!(layers.layers);
+        report["layers_unmatched"] = json!(layers.unmatched);
+    }
+    report
+}
+
+/// The values inside, a line each.
+fn inside(report: &LayerReport) -> String {
+    let mut table = Table::new(&["NODE", "OPERATOR", "VALUE", ">SQNR dB", ">COSINE", ">MAX ERROR", ""]);
+    for layer in &report.layers {
+        let mark = if layer.worst_so_far { "worst so far" } else { "" };
+        let made = [layer.node.clone(), layer.operator.clone()];
+        table.row(made.into_iter().chain(accuracy::cells(&layer.accuracy)).chain([mark.to_owned()]));
+    }
+    let unmatched = match report.unmatched {
+        0 => String::new(),
+        1 => "1 value of the reference is not in the candidate\n".to_owned(),
+        count => format!("{count} values of the reference are not in the candidate\n"),
+    };
+    format!("{}{unmatched}\n", table.render())
 }
 
 fn text(verification: &Verification) -> String {

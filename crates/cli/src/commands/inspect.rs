@@ -1,9 +1,10 @@
-//! `trtforge inspect`: what a model or an engine is, without running it.
+//! `trtforge inspect`: what a model, an engine or a calibration cache is, without running it.
 //!
 //! A model's weights are counted by their declared types and never read, so a large file costs no more than a small
 //! one with as many nodes.
 
 mod audit;
+mod cache;
 pub mod engine;
 mod model;
 
@@ -14,11 +15,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Say what a model or an engine is: tensors, nodes, precision, memory
+/// Say what a model, an engine or a calibration cache is: tensors, nodes, precision, memory
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Model or engine
-    #[arg(value_name = "MODEL|ENGINE")]
+    /// Model, engine or calibration cache
+    #[arg(value_name = "MODEL|ENGINE|CACHE")]
     file: PathBuf,
     /// Add a line for every node of the model
     #[arg(long)]
@@ -34,6 +35,10 @@ pub struct InspectArgs {
 /// Prints what the file is.
 pub fn run(args: &InspectArgs) -> Result<()> {
     match file_kind::of(&args.file)? {
+        FileKind::Cache if args.nodes || args.verify => {
+            bail!(Failure::usage("--nodes needs a model and --verify an engine; this is a calibration cache"))
+        }
+        FileKind::Cache => cache::inspect(&args.file, args.json),
         FileKind::Engine if args.nodes => {
             bail!(
                 Failure::usage("--nodes needs a model: an engine's layers are not readable")

@@ -51,6 +51,7 @@ pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
             )
         }
         FileKind::Engine => engine::plan(&args.file, args.budget)?,
+        FileKind::Cache => bail!(file_kind::cache_refused(&args.file)),
         FileKind::Model => model::plan(&args.file, &args.shapes, args.budget, verbosity)?,
     };
     match args.json.json {

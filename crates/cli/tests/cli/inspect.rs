@@ -109,3 +109,45 @@ fn a_quantized_model_is_audited() {
     let report = run_in(folder.path(), &["inspect", "int8.onnx", "--json"]).json();
     insta::assert_json_snapshot!(report["precision"]);
 }
+
+/// Two tensors, as TensorRT writes them: the input's scale is 2 / 127, the other's 1.
+const CACHE: &str = "TRT-101401-EntropyCalibration2\nimages: 3c810204\nconv:0: 3f800000\n";
+
+#[test]
+fn a_calibration_cache_made_elsewhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("x.cache"), CACHE).expect("a file");
+    insta::assert_snapshot!(run_without_libraries(folder.path(), &["inspect", "x.cache"]).success().stdout);
+    let report = run_without_libraries(folder.path(), &["inspect", "x.cache", "--json"]).json();
+    assert_eq!((&report["kind"], &report["tensors"][1]["tensor"]), (&"cache".into(), &"conv:0".into()));
+    assert_eq!(report["tensors"][0]["range"], 2.0);
+    assert!(report.get("sidecar").is_none());
+}
+
+#[test]
+fn a_calibration_cache_with_its_sidecar() {
+    use trtforge_builder::calibration::{Binding, CalibrationCache, Sidecar};
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.cache");
+    let cache = CalibrationCache::parse(CACHE.as_bytes()).expect("a cache");
+    let binding = Binding { images: Some(64), method: Some("entropy".into()), ..Binding::default() };
+    Sidecar::new(binding, &cache).write_with(&cache, &path).expect("both files");
+    let shown = run_without_libraries(folder.path(), &["inspect", "x.cache"]).success().stdout;
+    assert!(shown.contains("images    64\nmethod    entropy\n") && !shown.contains("edited"), "{shown}");
+    std::fs::write(&path, CACHE.replace("3f800000", "3f800001")).expect("a file");
+    let report = run_without_libraries(folder.path(), &["inspect", "x.cache", "--json"]).json();
+    assert_eq!((&report["matches_sidecar"], &report["sidecar"]["images"]), (&false.into(), &64.into()));
+}
+
+#[test]
+fn damaged_calibration_caches() {
+    let refused = |text: &str| refused("x.cache", text.as_bytes());
+    insta::assert_snapshot!("cache_scale", refused("TRT-8501-EntropyCalibration2\nimages: 0\n"));
+    insta::assert_snapshot!("cache_header", refused("TRT-8501\nimages: 3f800000\n"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("x.cache"), CACHE).expect("a file");
+    let refused = |arguments: &[&str], code| run_in(folder.path(), arguments).failure(code);
+    assert!(refused(&["inspect", "x.cache", "--nodes"], 2).contains("calibration cache"));
+    assert!(refused(&["plan", "x.cache"], 4).contains("is a calibration cache, not a model"));
+    assert!(refused(&["compare", "x.cache", "x.cache"], 4).contains("is a calibration cache, not a model"));
+}

@@ -11,7 +11,7 @@ fn a_model_in_half_precision() {
     let folder = folder_with_classifier();
     insta::assert_snapshot!(run_in(folder.path(), &["quantize", "model.onnx", "-o", "half.onnx", "-q", "--table"]));
     let report = run_in(folder.path(), &["inspect", "half.onnx", "--json"]).json();
-    assert_eq!(report["precision"][0]["element"], "float16");
+    assert_eq!(precisions(&report), ["fp16", "fp16"]);
     assert_eq!(report["inputs"][0]["type"], "float32[N,4,8,8]");
 }
 
@@ -25,8 +25,13 @@ fn kept_nodes_keep_their_weights() {
     let table = run_in(folder.path(), &arguments).json();
     assert!(table["nodes"]["fp32"].as_u64() >= Some(1), "{table}");
     let report = run_in(folder.path(), &["inspect", "half.onnx", "--json"]).json();
-    let elements: Vec<_> = report["precision"].as_array().expect("a list").iter().map(|it| &it["element"]).collect();
-    assert_eq!(elements, ["float32", "float16"]);
+    assert_eq!(precisions(&report), ["fp32", "fp16"]);
+}
+
+/// What each convolution and matrix product of an inspected model computes in.
+fn precisions(report: &serde_json::Value) -> Vec<&str> {
+    let nodes = report["precision"]["convolutions"].as_array().expect("a list").iter();
+    nodes.map(|node| node["arithmetic"].as_str().expect("a name")).collect()
 }
 
 #[test]
