@@ -8,6 +8,7 @@ mod convert_to_half;
 mod emulate_half;
 mod freeze_shapes;
 mod half_io;
+pub mod lean;
 mod plugin_nodes;
 mod raise_opset;
 mod remove_identities;

@@ -6,6 +6,7 @@ mod emulate_half;
 mod existing_quantization;
 mod half_precision;
 mod layers;
+mod lean;
 mod quantized;
 mod raise_opset;
 mod repairs;
