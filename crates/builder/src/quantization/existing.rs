@@ -43,6 +43,27 @@ impl std::fmt::Display for Finding {
     }
 }
 
+impl Existing {
+    /// A sentence for a person whose model is built as it is, in any precision but INT8; nothing where there is nothing to say.
+    pub fn describe(&self) -> Option<String> {
+        let first = |findings: &[Finding]| findings.first().map_or_else(String::new, Finding::to_string);
+        match self {
+            Existing::None => None,
+            Existing::TensorRtReady => Some("the model comes quantized, and is built as it is".to_owned()),
+            Existing::Convertible(findings) => Some(format!(
+                "the model comes quantized in a way that TensorRT does not take; --precision int8 converts it ({}; {} places)",
+                first(findings),
+                findings.len()
+            )),
+            Existing::Refused(findings) => Some(format!(
+                "the model comes quantized in a way that TensorRT does not take ({}; {} places)",
+                first(findings),
+                findings.len()
+            )),
+        }
+    }
+}
+
 /// What is to be done about one node.
 pub(crate) enum Verdict {
     /// It has nothing to do with quantization.

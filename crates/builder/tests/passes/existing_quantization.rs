@@ -232,6 +232,38 @@ fn a_stored_tensor_that_is_moved_before_it_is_dequantized() {
     assert!(sqnr > 35.0, "{sqnr} dB");
 }
 
+#[test]
+fn half_scales_of_the_other_domain_raise_the_opset() {
+    let half = |value: f32| half::f16::from_f32(value);
+    let cast = |name: &str, from: &str, to: &str, ty| construct::node("Cast", name, [from], [to]).attr_int("to", ty);
+    let linear = |op: &str, from: &str, to: &str| construct::node(op, to, [from, "s", "z"], [to]).in_domain(MICROSOFT);
+    let model = SmallModel::new(17)
+        .input("x", &[8])
+        .tensor(construct::scalar("s", half(0.03)))
+        .tensor(construct::scalar("z", 120u8))
+        .node(cast("in", "x", "h", 10))
+        .node(linear("QuantizeLinear", "h", "q"))
+        .node(linear("DequantizeLinear", "q", "d"))
+        .node(cast("out", "d", "y", 1))
+        .output("y", ElementType::Float32, &[8])
+        .build();
+    let Some((model, sqnr)) = converted(&named(model), &[8]) else { return };
+    assert!(sqnr > 35.0, "{sqnr} dB");
+    assert_eq!(model.opset(""), Some(19));
+    assert_eq!(initializer(&model, "__scale").data_type(), ElementType::Float16.to_onnx());
+    assert!(model.proto().graph.node.iter().all(|node| node.domain().is_empty()));
+}
+
+#[test]
+fn what_is_said_of_a_model_that_is_built_as_it_is() {
+    let Some(runtime) = runtime() else { return };
+    let said = |model: &Model| recognise(&typed(&runtime, model)).describe();
+    let plain = SmallModel::new(13).input("x", &[2]).op("Relu", &["x"], "y").output("y", ElementType::Float32, &[2]);
+    assert_eq!(said(&plain.build()), None);
+    let sentence = said(&unsigned(101)).unwrap();
+    assert!(sentence.contains("--precision int8 converts it") && sentence.ends_with("6 places)"), "{sentence}");
+}
+
 fn refusals(model: Model) -> Option<Vec<String>> {
     let runtime = runtime()?;
     let mut graph = Graph::new(model.clone()).unwrap();

@@ -115,3 +115,31 @@ fn models_with_other_inputs_are_told_apart_by_name_and_shape() {
             .ends_with("`x` is float32[1,4,8,8] in the reference and missing in the candidate")
     );
 }
+
+/// What a symmetric pair computes, written with plain operators.
+fn rounded(model: SmallModel, from: &str, to: &str, scale: f32) -> SmallModel {
+    let names = ["s", "least", "most", "divided", "steps", "kept"].map(|part| format!("{to}.{part}"));
+    let [s, least, most, divided, steps, kept] = names.each_ref().map(String::as_str);
+    model
+        .constant(s, &[], vec![scale])
+        .constant(least, &[], vec![-128.0])
+        .constant(most, &[], vec![127.0])
+        .op("Div", &[from, s], divided)
+        .op("Round", &[divided], steps)
+        .op("Clip", &[steps, least, most], kept)
+        .op("Mul", &[kept, s], to)
+}
+
+#[test]
+fn pairs_are_run_as_they_stand() {
+    if runtime().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let plain = rounded(rounded(start(), "x", "a", 0.07), "a", "y", 0.05).build();
+    let zero = ZeroPoint::Signed(0);
+    let pairs = pair(pair(start(), "x", "a", 0.07, zero), "a", "y", 0.05, zero).build();
+    let options = options(&folder, &plain, &pairs);
+    let outputs = compare(&options, &(), &CancelFlag::default()).unwrap().outputs;
+    assert!(outputs[0].sqnr_db.is_none_or(|sqnr| sqnr > 100.0), "{outputs:?}: pairs were merged or removed");
+}

@@ -58,7 +58,7 @@ pub(super) fn convert(graph: &mut Graph, quantize: NodeId) -> Result<Option<Patc
         patch.remove_node(reader);
         let added =
             node("DequantizeLinear", graph.node(reader).name(), [&own, &scale, &zero_point], [name(graph, output)]);
-        patch.add_node(added, vec![graph.value(output).ty.clone()]);
+        patch.add_node(added, vec![with_element(graph, output, found.scale_element)]);
     }
     Ok(Some(patch))
 }

@@ -1,6 +1,6 @@
 //! Stored tensors behind a `DequantizeLinear`: weights become symmetric int8, biases and other constants floating point.
 
-use super::{add_symmetric, name, representable, store, stuck};
+use super::{add_symmetric, name, representable, store, stuck, with_element};
 use crate::quantization::existing::{Verdict, verdict};
 use crate::quantization::{LinearParameters, MOVES, is_quantize, is_stored, linear_parameters, weight_axis};
 use crate::{Error, Result};
@@ -20,7 +20,10 @@ pub(super) fn convert(graph: &mut Graph, dequantize: NodeId) -> Result<Option<Pa
     if axis.is_none() && !is_moved(graph, output) || found.limits().is_none() {
         let tensor = store(shape, values, found.scale_element).map_err(Error::pass("convert-quantization"))?;
         let constant = node("Constant", graph.node(dequantize).name(), [""; 0], [own]);
-        patch.add_node(constant.attr_tensor("value", tensor.to_proto("")), vec![graph.value(output).ty.clone()]);
+        patch.add_node(
+            constant.attr_tensor("value", tensor.to_proto("")),
+            vec![with_element(graph, output, found.scale_element)],
+        );
         return Ok(Some(patch));
     }
     let groups = Groups::of(&shape, axis);
@@ -35,7 +38,7 @@ pub(super) fn convert(graph: &mut Graph, dequantize: NodeId) -> Result<Option<Pa
     if let Some(axis) = axis.filter(|_| scales.len() > 1) {
         added = added.attr_int("axis", axis as i64);
     }
-    patch.add_node(added, vec![graph.value(output).ty.clone()]);
+    patch.add_node(added, vec![with_element(graph, output, found.scale_element)]);
     Ok(Some(patch))
 }
 
