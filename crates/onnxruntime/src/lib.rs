@@ -1,8 +1,8 @@
 //! The only door to ONNX Runtime.
 //!
-//! The builder asks it four things: a reference run on the CPU ([`Session`]), the simplified model
-//! ([`OnnxRuntime::optimize`]), the type and shape of every value ([`OnnxRuntime::infer_types`]) and the values inside a
-//! network on real inputs ([`OnnxRuntime::observe`]). ONNX Runtime is a shared library that is opened at run time;
+//! The builder asks it five things: a reference run on the CPU ([`Session`]), the simplified model
+//! ([`OnnxRuntime::optimize`]), the type and shape of every value ([`OnnxRuntime::infer_types`]), the values inside a
+//! network on real inputs ([`OnnxRuntime::observe`]) and a look at them that takes no memory ([`OnnxRuntime::watch`]). ONNX Runtime is a shared library that is opened at run time;
 //! that it is missing, damaged or too old is an ordinary error here, never a panic.
 //!
 //! Nothing of the `ort` crate shows in this crate's interface, and no other crate of the workspace may use it.
@@ -39,6 +39,7 @@ mod runtime;
 mod session;
 mod staging;
 mod usage_reporting;
+mod watch;
 
 pub use error::{Error, Result};
 pub use infer_types::Types;
@@ -47,3 +48,4 @@ pub use observe::Observer;
 pub use runtime::{OnnxRuntime, Version};
 pub use session::{IoInfo, Optimization, Session, SessionConfig};
 pub use usage_reporting::disable_usage_reporting;
+pub use watch::{Watched, Watcher};

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ort::ep::CPU;
+use ort::operator::OperatorDomain;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use trtforge_graph::proto::ModelProto;
@@ -86,11 +87,24 @@ impl OnnxRuntime {
 
     /// Opens a copy of a model.
     pub(crate) fn open(&self, proto: ModelProto, config: &SessionConfig) -> Result<Session> {
-        let unranked: HashSet<String> = unranked_outputs(&proto);
-        let staged = Staged::new(proto, Contents::Data)?;
+        let unranked = unranked_outputs(&proto);
+        self.open_staged(&Staged::new(proto, Contents::Data)?, &unranked, config, None)
+    }
+
+    /// Opens a staged model, which may use operators of our own. Afterwards the staging may go, or serve another session.
+    pub(crate) fn open_staged(
+        &self,
+        staged: &Staged,
+        unranked: &HashSet<String>,
+        config: &SessionConfig,
+        operators: Option<OperatorDomain>,
+    ) -> Result<Session> {
         let log = Log::default();
-        let builder = self.builder(config, &staged, &log).map_err(|error| Error::rejected(error.message()))?;
-        let inner = commit(builder, &staged)?;
+        let mut builder = self.builder(config, staged, &log).map_err(|error| Error::rejected(error.message()))?;
+        if let Some(operators) = operators {
+            builder = builder.with_operators(operators).map_err(|error| Error::rejected(error.message()))?;
+        }
+        let inner = commit(builder, staged)?;
         let inputs = inner.inputs().iter().map(io_info).collect::<Result<_>>()?;
         let mut outputs = inner.outputs().iter().map(io_info).collect::<Result<Vec<_>>>()?;
         for output in outputs.iter_mut().filter(|output| unranked.contains(&output.name)) {
@@ -138,7 +152,7 @@ fn threads(wanted: usize) -> usize {
 }
 
 /// Outputs declared without a shape, which ONNX Runtime reports just like scalars.
-fn unranked_outputs(proto: &ModelProto) -> HashSet<String> {
+pub(crate) fn unranked_outputs(proto: &ModelProto) -> HashSet<String> {
     let shape = |output: &&trtforge_graph::proto::ValueInfoProto| {
         let ty = output.type_.as_ref().and_then(trtforge_graph::ValueType::from_proto);
         ty.and_then(|ty| ty.tensor().and_then(|tensor| tensor.shape.clone()))

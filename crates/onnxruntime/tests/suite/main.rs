@@ -11,3 +11,4 @@ mod observing;
 mod optimizing;
 mod running;
 mod typing;
+mod watching;
