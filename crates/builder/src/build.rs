@@ -203,7 +203,7 @@ struct InputDigests {
 impl InputDigests {
     fn start(options: &PrepareOptions) -> Self {
         let options = options.clone();
-        let thread = std::thread::spawn(move || Ok((model_digest(&options.model)?, sample_digest(&options)?)));
+        let thread = std::thread::spawn(move || Ok((digest::of_model(&options.model)?, sample_digest(&options)?)));
         InputDigests { thread: Some(thread), ..InputDigests::default() }
     }
 
@@ -213,14 +213,6 @@ impl InputDigests {
         }
         Ok(self)
     }
-}
-
-/// SHA-256 over the model file and the data files that it names.
-fn model_digest(path: &Path) -> Result<String> {
-    let model = Model::read(path).map_err(|source| Error::model(path, source))?;
-    let mut files = vec![path.to_owned()];
-    files.extend_from_slice(model.data_files());
-    digest::of_files(&files)
 }
 
 /// Digest of everything that the engine depends on.
@@ -238,6 +230,7 @@ fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Librar
         "batch": prepare.batch,
         "samples": inputs.samples,
         "sample_count": prepare.sample_count,
+        "max_unreadable": prepare.max_unreadable,
         "preprocess": prepare.preprocess.as_ref().map(|preprocess| format!("{preprocess:?}")),
         "observe_ranges": prepare.observe_ranges,
         "keep": keep,
@@ -256,7 +249,7 @@ fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Librar
 fn sample_digest(options: &PrepareOptions) -> Result<String> {
     match &options.samples {
         SampleSource::Synthetic => Ok("synthetic".into()),
-        SampleSource::Path(path) => digest::of_files(&crate::samples::files_of(path)?),
+        SampleSource::Path(path) => Ok(digest::of_readable_files(&crate::samples::files_of(path)?)),
     }
 }
 

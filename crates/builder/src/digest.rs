@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use trtforge_graph::Model;
 
 /// SHA-256 of bytes, in hexadecimal.
 pub fn of_bytes(bytes: &[u8]) -> String {
@@ -35,6 +36,23 @@ pub fn of_files(paths: &[PathBuf]) -> Result<String> {
         }
     }
     Ok(hex::encode(hasher.finalize()))
+}
+
+/// SHA-256 over the content of a model file and the data files that it names.
+///
+/// # Errors
+/// [`Error::Model`] where the model cannot be read, [`Error::Io`] naming a file that cannot.
+pub fn of_model(path: &Path) -> Result<String> {
+    let model = Model::read(path).map_err(|source| Error::model(path, source))?;
+    let mut files = vec![path.to_owned()];
+    files.extend_from_slice(model.data_files());
+    of_files(&files)
+}
+
+/// SHA-256 over the digests of several files in the given order, a file that cannot be read being as good as an empty one.
+pub fn of_readable_files(paths: &[PathBuf]) -> String {
+    let digests = paths.iter().map(|path| of_file(path).unwrap_or_default() + "\n");
+    of_bytes(digests.collect::<String>().as_bytes())
 }
 
 #[cfg(test)]

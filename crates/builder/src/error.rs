@@ -5,6 +5,7 @@
 use crate::calibration::{CacheError, Difference};
 use crate::manifest::OutputAccuracy;
 use crate::quantization::existing::Finding;
+use crate::samples::Unreadable;
 use crate::size::format_bytes;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,64 @@ pub enum Error {
         #[source]
         source: trtforge_vision::Error,
     },
+    /// A folder or list without images.
+    #[error("sample inputs: {} holds no image ({extensions})", path.display())]
+    NoImages {
+        /// The folder or list.
+        path: PathBuf,
+        /// What an image's name ends in.
+        extensions: String,
+    },
+    /// More sample images than allowed cannot be read, or none is left.
+    #[error("{count} of {images} sample images cannot be read{}", describe_unreadable(first, *count))]
+    UnreadableImages {
+        /// How many could not be read when the work stopped.
+        count: usize,
+        /// How many were allowed.
+        limit: usize,
+        /// How many images there are.
+        images: usize,
+        /// The first few of them.
+        first: Vec<Unreadable>,
+    },
+    /// A value to be quantized is NaN or infinite on a sample.
+    #[error("tensor `{tensor}` is {value} on {sample}")]
+    NonFiniteActivation {
+        /// The tensor.
+        tensor: String,
+        /// The element.
+        value: f32,
+        /// The sample.
+        sample: String,
+        /// The first tensor of the model, in the order of computation, that is not finite on this sample.
+        origin: String,
+    },
+    /// Saved histograms that were made from something else.
+    #[error("the histograms in {} were made from something else: {}", path.display(), join(differences, "; "))]
+    OtherHistograms {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// Calibration without real inputs.
+    #[error("calibration needs real inputs")]
+    NoCalibrationData,
+    /// A model with no tensor that INT8 could hold.
+    #[error("the model has no tensor that could be quantized")]
+    NothingToCalibrate,
+    /// A calibration was stopped; what it has seen so far is kept.
+    #[error("interrupted after {done} of {total} {unit}; what was seen is kept in {}", path.display())]
+    CalibrationInterrupted {
+        /// Images seen.
+        done: usize,
+        /// Images there are.
+        total: usize,
+        /// What they are called.
+        unit: &'static str,
+        /// Where the histograms are.
+        path: PathBuf,
+    },
     /// Sample inputs that do not serve the model.
     #[error("sample inputs: {0}")]
     Samples(String),
@@ -258,6 +317,12 @@ fn describe_findings(findings: &[Finding]) -> String {
     }
 }
 
+fn describe_unreadable(first: &[Unreadable], count: usize) -> String {
+    let lines = first.iter().map(|image| format!("\n{}: {}", image.file, image.reason));
+    let rest = if count > first.len() { "\n..." } else { "" };
+    lines.collect::<String>() + rest
+}
+
 fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
     if accuracy.non_finite > 0 {
         return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
@@ -300,6 +365,30 @@ impl Error {
                 "the model's inputs are {}; give --opt-shape NAME=SHAPE for each open one",
                 inputs.join(", ")
             )),
+            Error::NoImages { .. } => Some(
+                "give a folder that holds images itself, a text file with one image path a line, an image or an .npz"
+                    .into(),
+            ),
+            Error::UnreadableImages { count, images, .. } if count >= images => {
+                Some("give a folder of images, or a list of them, with --calibration".into())
+            }
+            Error::UnreadableImages { limit, .. } => {
+                Some(format!("replace these files, or allow more than {limit} with --max-unreadable"))
+            }
+            Error::NonFiniteActivation { tensor, origin, .. } if tensor == origin => {
+                Some("look at the node that makes it: its inputs are finite".into())
+            }
+            Error::NonFiniteActivation { origin, .. } => {
+                Some(format!("the first value that is not finite there is `{origin}`"))
+            }
+            Error::OtherHistograms { .. } => Some("write to another file with -o, or start anew with --force".into()),
+            Error::NoCalibrationData => Some(
+                "give a folder or list of images, or an .npz with --calibration, or `calibration:` in a config".into(),
+            ),
+            Error::NothingToCalibrate => {
+                Some("it has no convolution, matrix product or pooling of 32-bit values; use --precision fp16".into())
+            }
+            Error::CalibrationInterrupted { .. } => Some("the same command continues from there".into()),
             Error::PrecisionUnavailable { .. } => Some("build with --precision fp16, or fp32".into()),
             Error::AccuracyFloor { floor, .. } => Some(format!(
                 "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"

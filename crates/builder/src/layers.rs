@@ -8,7 +8,7 @@ use crate::manifest::OutputAccuracy;
 use crate::metrics::ErrorSums;
 use crate::precision::node_label;
 use crate::quantization::is_dequantize;
-use crate::samples::Samples;
+use crate::samples::{Samples, UnreadableTally};
 use crate::verify::{as_wanted, faithful, runnable};
 use crate::{CancelFlag, Error, Progress, Result};
 use serde::Serialize;
@@ -62,7 +62,8 @@ pub fn compare_layers(options: &CompareOptions, progress: &dyn Progress, cancel:
     let candidate = runnable(&runtime, &candidate)?;
     let (layers, unmatched) = matched(&typed(&runtime, &reference)?, &typed(&runtime, &candidate)?);
     let groups = grouped(&layers);
-    let mut comparison = Comparison { runtime, reference, candidate, samples, progress, cancel, done: 0 };
+    let tally = samples.tally();
+    let mut comparison = Comparison { runtime, reference, candidate, samples, tally, progress, cancel, done: 0 };
     let total = groups.len() as u64 * comparison.samples.len() as u64;
     let mut accuracies = Vec::with_capacity(layers.len());
     for group in groups {
@@ -157,6 +158,7 @@ struct Comparison<'a> {
     reference: Model,
     candidate: Model,
     samples: Samples,
+    tally: UnreadableTally,
     progress: &'a dyn Progress,
     cancel: &'a CancelFlag,
     done: u64,
@@ -171,14 +173,19 @@ impl Comparison<'_> {
         let mut sums = vec![ErrorSums::default(); group.len()];
         for index in 0..self.samples.len() {
             self.cancel.check()?;
-            let inputs = self.samples.get(index)?;
+            self.done += 1;
+            let batch = self.samples.get(index)?;
+            self.tally.add(batch.unreadable, self.progress)?;
+            if batch.rows == 0 {
+                continue;
+            }
+            let inputs = batch.inputs;
             let expected = run(&mut reference, &inputs, &ours)?;
             let inputs = as_wanted(candidate.session(), inputs)?;
             let actual = run(&mut candidate, &inputs, &theirs)?;
             for ((sums, expected), actual) in sums.iter_mut().zip(&expected).zip(&actual) {
                 add(sums, expected, actual);
             }
-            self.done += 1;
             self.progress.advance("layers compared", self.done, total);
         }
         Ok(group.iter().zip(&sums).map(|(layer, sums)| sums.finish(&layer.value)).collect())

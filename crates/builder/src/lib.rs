@@ -42,6 +42,7 @@ mod verify;
 
 pub use audit::{Arithmetic, ArithmeticShare, Audit, AuditedNode, UnfusedPair, audit};
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
+pub use calibration::{CalibrateOptions, CalibrationOutcome, calibrate};
 pub use compare::{CompareOptions, compare};
 pub use compile::{CompileOptions, Compiled, Watch, compile};
 pub use config::{
@@ -60,7 +61,7 @@ pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCou
 pub use prepare::{PrepareOptions, Prepared, prepare};
 pub use progress::{CancelFlag, Progress};
 pub use quantize::quantize;
-pub use samples::SampleSource;
+pub use samples::{SampleSource, Unreadable};
 pub use shapes::{NamedShape, Shape, ShapeEntry, ShapeParseError, ShapeRange, ShapeRequest};
 pub use size::{ByteSize, SizeError, format_bytes};
 pub use stage::{Stage, StageParseError, Timings};

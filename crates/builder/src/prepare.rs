@@ -1,10 +1,11 @@
 //! From a model file to the model that TensorRT gets: every step before verification and compilation, in one place and one order.
 
+use crate::calibration::observe_ranges;
 use crate::passes::{
     CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
     ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
 };
-use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges, observe_ranges};
+use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges};
 use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
 use crate::shapes::ShapeRequest;
 use crate::stage::{Stage, Timings};
@@ -32,8 +33,10 @@ pub struct PrepareOptions {
     pub settle_shapes: bool,
     /// Sample inputs for ranges and verification.
     pub samples: SampleSource,
-    /// Most samples to use.
+    /// Most samples to use: images, or entries of arrays.
     pub sample_count: Option<usize>,
+    /// How many images may be unreadable; one in twenty, but at least one, where nothing is said.
+    pub max_unreadable: Option<usize>,
     /// How images become inputs.
     pub preprocess: Option<Preprocess>,
     /// Whether ranges are observed before precision is decided.
@@ -61,6 +64,7 @@ impl PrepareOptions {
             settle_shapes: true,
             samples: SampleSource::Synthetic,
             sample_count: None,
+            max_unreadable: None,
             preprocess: None,
             observe_ranges: true,
             keep: vec![],
@@ -329,7 +333,8 @@ pub(crate) fn open_samples(
     let resolved =
         if shapes.ranges.is_empty() { resolve_shapes(model, &options.shapes, options.batch)? } else { shapes.clone() };
     let inputs = fillable_inputs(&graph, &resolved)?;
-    Samples::open(&options.samples, options.sample_count, options.preprocess.as_ref(), inputs)
+    let samples = Samples::open(&options.samples, options.sample_count, options.preprocess.as_ref(), inputs)?;
+    Ok(samples.with_max_unreadable(options.max_unreadable))
 }
 
 fn fillable_inputs(graph: &Graph, shapes: &ResolvedShapes) -> Result<Vec<SampleInput>> {

@@ -9,6 +9,10 @@ pub trait Progress: Send + Sync {
     fn step(&self, _name: &str) {}
     /// Work within the current step: `done` of `total`, in units that `what` names.
     fn advance(&self, _what: &str, _done: u64, _total: u64) {}
+    /// As [`Progress::advance`], for units that take about equally long: a rate and the time left may be shown.
+    fn advance_steadily(&self, what: &str, done: u64, total: u64) {
+        self.advance(what, done, total);
+    }
     /// Something the user should know, though the build goes on.
     fn note(&self, _message: &str) {}
     /// A pass changed something: for logs at a high verbosity.

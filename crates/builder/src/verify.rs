@@ -39,10 +39,16 @@ pub fn verify(
     let mut reference = runtime.session(reference, &faithful(reference))?;
     let candidate = runnable(runtime, candidate)?;
     let mut candidate = runtime.session(&candidate, &faithful(&candidate))?;
-    let mut sums = Sums::default();
+    let (mut sums, mut tally, mut compared) = (Sums::default(), samples.tally(), 0);
     for index in 0..samples.len() {
         cancel.check()?;
-        let inputs = samples.get(index)?;
+        let batch = samples.get(index)?;
+        tally.add(batch.unreadable, progress)?;
+        if batch.rows == 0 {
+            continue;
+        }
+        compared += 1;
+        let inputs = batch.inputs;
         let expected = run(&mut reference, &inputs)?;
         let inputs = as_wanted(&candidate, inputs)?;
         let actual: HashMap<String, Tensor> = run(&mut candidate, &inputs)?.into_iter().collect();
@@ -51,7 +57,7 @@ pub fn verify(
         }
         progress.advance("samples compared", index as u64 + 1, samples.len() as u64);
     }
-    Ok(sums.finish(samples.len()))
+    Ok(sums.finish(compared))
 }
 
 /// How a model is run so that its numbers are those it describes. ONNX Runtime moves, merges and fuses Q/DQ pairs where it may rewrite a model, so a quantized one is

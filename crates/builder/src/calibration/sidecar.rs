@@ -90,6 +90,22 @@ impl fmt::Display for Difference {
     }
 }
 
+impl Binding {
+    /// In what the `current` calibration differs from this one.
+    pub fn differences(&self, current: &Binding) -> Vec<Difference> {
+        let (old, new) = (self, current);
+        let differences = [
+            difference("model", &old.model_sha256, &new.model_sha256, |digest| short(digest)),
+            difference("calibration data", &old.data_sha256, &new.data_sha256, |digest| short(digest)),
+            difference("preprocess block", &old.preprocess_sha256, &new.preprocess_sha256, |digest| short(digest)),
+            difference("input shapes", &old.shapes, &new.shapes, list_shapes),
+            difference("number of images", &old.images, &new.images, usize::to_string),
+            difference("method", &old.method, &new.method, String::clone),
+        ];
+        differences.into_iter().flatten().collect()
+    }
+}
+
 impl Sidecar {
     /// The sidecar of a cache that was just made.
     pub fn new(binding: Binding, cache: &CalibrationCache) -> Self {
@@ -161,19 +177,10 @@ impl Sidecar {
 
     /// In what the calibration that this cache belongs to differs from the `current` one, and whether the cache file was edited. `cache` is its bytes.
     pub fn verify(&self, current: &Binding, cache: &[u8]) -> Vec<Difference> {
-        let (old, new) = (&self.binding, current);
-        let short = |digest: &String| digest.chars().take(SHORT_DIGEST).collect::<String>();
         let edited = Some(digest::of_bytes(cache));
-        let differences = [
-            difference("model", &old.model_sha256, &new.model_sha256, short),
-            difference("calibration data", &old.data_sha256, &new.data_sha256, short),
-            difference("preprocess block", &old.preprocess_sha256, &new.preprocess_sha256, short),
-            difference("input shapes", &old.shapes, &new.shapes, list_shapes),
-            difference("number of images", &old.images, &new.images, usize::to_string),
-            difference("method", &old.method, &new.method, String::clone),
-            difference("cache file", &Some(self.cache_sha256.clone()), &edited, short),
-        ];
-        differences.into_iter().flatten().collect()
+        let mut differences = self.binding.differences(current);
+        differences.extend(difference("cache file", &Some(self.cache_sha256.clone()), &edited, |digest| short(digest)));
+        differences
     }
 
     /// Refuses the cache at `path` where [`Sidecar::verify`] finds a difference.
@@ -186,6 +193,10 @@ impl Sidecar {
             differences => Err(Error::StaleCache { path: path.to_owned(), differences }),
         }
     }
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(SHORT_DIGEST).collect()
 }
 
 fn difference<T: PartialEq>(

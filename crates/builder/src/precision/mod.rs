@@ -9,7 +9,8 @@ mod table;
 pub(crate) use float_slots::{FloatSlots, is_cast, is_float32};
 pub(crate) use half_policy::node_label;
 pub use half_policy::{HALF_MAX, HalfPolicy, Keep, KeepParseError};
-pub use ranges::{Range, Ranges, observe_ranges};
+pub(crate) use ranges::watched_values;
+pub use ranges::{Range, Ranges};
 pub use table::{NodePrecision, PrecisionCounts, PrecisionRow, PrecisionTable};
 
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,8 @@
-//! The largest magnitude that each floating-point value takes on sample inputs.
-//!
-//! The reductions run inside ONNX Runtime, as nodes added to a copy of the model, so that one forward pass per sample is enough and no activation leaves it:
-//! memory stays that of a plain inference, whatever the number of values or samples.
+//! The least and the greatest element that each floating-point value takes on sample inputs. [`crate::calibration::observe`] finds them.
 
-use crate::samples::Samples;
-use crate::{CancelFlag, Progress, Result};
-use std::collections::HashMap;
-use trtforge_graph::construct::{node, value_info};
-use trtforge_graph::{Dimension, ElementType, Graph, Model, Producer, TensorType, ValueId, ValueType};
-use trtforge_onnxruntime::{OnnxRuntime, Optimization, SessionConfig};
+use super::is_float32;
+use std::collections::BTreeMap;
+use trtforge_graph::{Graph, ValueId};
 
 /// Least and greatest element that was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,11 +19,40 @@ impl Range {
         if self.is_nan() { f32::INFINITY } else { self.min.abs().max(self.max.abs()) }
     }
 
+    /// The range of `values`: NaN where one of them is, nothing where there are none. A zero is positive, so that the result does not depend on the order.
+    pub fn of(values: &[f32]) -> Option<Range> {
+        const LANES: usize = 16;
+        let (mut min, mut max, mut nan) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], false);
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        let padded: Option<[f32; LANES]> =
+            rest.first().map(|&first| std::array::from_fn(|lane| rest.get(lane).copied().unwrap_or(first)));
+        for chunk in chunks.iter().chain(&padded) {
+            for lane in 0..LANES {
+                let value = chunk[lane] + 0.0;
+                min[lane] = if value < min[lane] { value } else { min[lane] };
+                max[lane] = if value > max[lane] { value } else { max[lane] };
+                nan |= value.is_nan();
+            }
+        }
+        if nan {
+            return Some(Range { min: f32::NAN, max: f32::NAN });
+        }
+        let (min, max) =
+            (min.into_iter().fold(f32::INFINITY, f32::min), max.into_iter().fold(f32::NEG_INFINITY, f32::max));
+        (!values.is_empty()).then_some(Range { min, max })
+    }
+
+    /// Whether an element was NaN or infinite.
+    pub fn is_finite(self) -> bool {
+        self.min.is_finite() && self.max.is_finite()
+    }
+
     fn is_nan(self) -> bool {
         self.min.is_nan() || self.max.is_nan()
     }
 
-    fn union(self, other: Range) -> Range {
+    /// The least range that holds both; NaN where one of them is.
+    pub fn union(self, other: Range) -> Range {
         match (self.is_nan(), other.is_nan()) {
             (true, _) => self,
             (_, true) => other,
@@ -39,9 +62,9 @@ impl Range {
 }
 
 /// Ranges by value name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranges {
-    by_value: HashMap<String, Range>,
+    by_value: BTreeMap<String, Range>,
     samples: usize,
 }
 
@@ -54,6 +77,22 @@ impl Ranges {
     /// Adds what one more sample showed.
     pub fn add(&mut self, value: &str, range: Range) {
         self.by_value.entry(value.to_owned()).and_modify(|known| *known = known.union(range)).or_insert(range);
+    }
+
+    /// Adds everything that `other` saw.
+    pub fn merge(&mut self, other: &Ranges) {
+        other.iter().for_each(|(value, range)| self.add(value, range));
+        self.samples += other.samples;
+    }
+
+    /// Counts samples.
+    pub fn add_samples(&mut self, samples: usize) {
+        self.samples += samples;
+    }
+
+    /// Values and their ranges, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Range)> {
+        self.by_value.iter().map(|(value, range)| (value.as_str(), *range))
     }
 
     /// Number of samples seen.
@@ -72,87 +111,11 @@ impl Ranges {
     }
 }
 
-/// Runs `samples` through the model behind `graph` and notes the range of every 32-bit floating-point value that is not a constant.
-///
-/// Values whose shape depends on the data are left out: they may be empty, and an empty tensor has no range.
-///
-/// # Errors
-/// Those of ONNX Runtime and of reading the samples; [`crate::Error::Cancelled`].
-pub fn observe_ranges(
-    runtime: &OnnxRuntime,
-    graph: &Graph,
-    model: &Model,
-    samples: &Samples,
-    progress: &dyn Progress,
-    cancel: &CancelFlag,
-) -> Result<Ranges> {
-    let watched = watched_values(graph);
-    let mut ranges = Ranges::default();
-    if watched.is_empty() {
-        return Ok(ranges);
-    }
-    let (observed, outputs) = with_reductions(graph, model, &watched);
-    let mut session =
-        runtime.session(&observed, &SessionConfig { optimization: Optimization::Basic, ..SessionConfig::default() })?;
-    let wanted: Vec<&str> = outputs.iter().flat_map(|(_, min, max)| [min.as_str(), max.as_str()]).collect();
-    for index in 0..samples.len() {
-        cancel.check()?;
-        let inputs = samples.get(index)?;
-        let borrowed: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let results: HashMap<String, _> = session.run(&borrowed, Some(&wanted))?.into_iter().collect();
-        for (value, min, max) in &outputs {
-            let scalar =
-                |name: &String| results.get(name).and_then(|tensor| tensor.to_vec_f32().ok()?.first().copied());
-            if let (Some(min), Some(max)) = (scalar(min), scalar(max)) {
-                ranges.add(value, Range { min, max });
-            }
-        }
-        ranges.samples += 1;
-        progress.advance("samples observed", index as u64 + 1, samples.len() as u64);
-    }
-    Ok(ranges)
-}
-
-fn watched_values(graph: &Graph) -> Vec<ValueId> {
-    let inputs_fixed = graph.graph_inputs().iter().all(|&input| !is_open(graph, input));
-    let mut values: Vec<ValueId> = graph.graph_inputs().to_vec();
-    values.extend(graph.node_ids().flat_map(|node| graph.outputs(node).iter().copied().flatten().collect::<Vec<_>>()));
-    values.retain(|&value| {
-        is_float32(graph, value) && graph.constant(value).is_none() && !(inputs_fixed && is_open(graph, value))
-    });
-    values
-}
-
-fn is_float32(graph: &Graph, value: ValueId) -> bool {
-    matches!(&graph.value(value).ty, Some(ValueType::Tensor(ty)) if ty.element == ElementType::Float32)
-}
-
-fn is_open(graph: &Graph, value: ValueId) -> bool {
-    match &graph.value(value).ty {
-        Some(ValueType::Tensor(TensorType { shape: Some(shape), .. })) => {
-            shape.iter().any(|d| !matches!(d, Dimension::Fixed(n) if *n > 0))
-        }
-        _ => true,
-    }
-}
-
-/// The model with a ReduceMin and a ReduceMax on every watched value as its outputs.
-fn with_reductions(graph: &Graph, model: &Model, watched: &[ValueId]) -> (Model, Vec<(String, String, String)>) {
-    let mut observed = model.clone();
-    let target = observed.proto_mut().graph.mut_or_insert_default();
-    let scalar = TensorType { element: ElementType::Float32, shape: Some(vec![]) };
-    let mut outputs = Vec::with_capacity(watched.len());
-    for (index, &value) in watched.iter().enumerate() {
-        let name = graph.value(value).name.clone();
-        let (min, max) = (format!("__trtforge_min_{index}"), format!("__trtforge_max_{index}"));
-        for (op, output) in [("ReduceMin", &min), ("ReduceMax", &max)] {
-            target.node.push(node(op, output, [name.as_str()], [output.as_str()]).attr_int("keepdims", 0));
-            target.output.push(value_info(output, &ValueType::Tensor(scalar.clone())));
-        }
-        outputs.push((name, min, max));
-    }
-    debug_assert!(watched.iter().all(|&value| !matches!(graph.value(value).producer, Producer::Initializer)));
-    (observed, outputs)
+/// Every 32-bit floating-point value that is not a constant, in the order of computation: inputs first.
+pub(crate) fn watched_values(graph: &Graph) -> Vec<ValueId> {
+    let made = graph.node_ids().flat_map(|node| graph.outputs(node).iter().copied().flatten());
+    let values = graph.graph_inputs().iter().copied().chain(made);
+    values.filter(|&value| is_float32(graph, value) && graph.constant(value).is_none()).collect()
 }
 
 #[cfg(test)]
@@ -170,6 +133,24 @@ mod tests {
         ranges.add("y", Range { min: 0.0, max: 2.0 });
         ranges.add("y", nan);
         assert_eq!(ranges.get("y").unwrap().amax(), f32::INFINITY);
+    }
+
+    #[test]
+    fn ranges_of_slices() {
+        assert_eq!(Range::of(&[]), None);
+        let values: Vec<f32> = (0..100).map(|index| ((index * 37) % 101) as f32 - 50.0).collect();
+        for length in 1..values.len() {
+            let part = &values[..length];
+            let expected = part.iter().fold((f32::MAX, f32::MIN), |(min, max), &x| (min.min(x), max.max(x)));
+            assert_eq!(Range::of(part), Some(Range { min: expected.0, max: expected.1 }), "{length}");
+        }
+        for place in [0, 15, 16, 40, 98] {
+            let mut values = values[..99].to_vec();
+            values[place] = f32::NAN;
+            assert_eq!(Range::of(&values).unwrap().amax(), f32::INFINITY, "{place}");
+        }
+        assert!(Range::of(&[-0.0]).unwrap().min.is_sign_positive());
+        assert_eq!(Range::of(&[1.0, f32::NEG_INFINITY]), Some(Range { min: f32::NEG_INFINITY, max: 1.0 }));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Photographs as model inputs, through the one `preprocess` block.
 
-use super::{SampleInput, pack};
+use super::{Batch, SampleInput, Unreadable, pack};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use trtforge_graph::{ElementType, Tensor};
+use trtforge_graph::ElementType;
 use trtforge_vision::{Input, Layout, Preprocess, read_image};
 
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm"];
@@ -51,7 +51,7 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
         lines(path)?
     };
     if files.is_empty() {
-        return Err(Error::Samples(format!("{} holds no image ({})", path.display(), EXTENSIONS.join(", "))));
+        return Err(Error::NoImages { path: path.to_owned(), extensions: EXTENSIONS.join(", ") });
     }
     Ok(files)
 }
@@ -76,22 +76,55 @@ fn is_image(path: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
-/// Sample `index`: the next images that fill the batch; the last one is repeated where they run out.
-pub(super) fn sample(
+/// The batch of the images from `first` on, at most `rows` of them. Unreadable ones are left out and reported; the batch is filled up with its last image.
+pub(super) fn batch_at(
     inputs: &[SampleInput],
     preprocess: &Preprocess,
     files: &[PathBuf],
-    index: usize,
-) -> Result<Vec<(String, Tensor)>> {
+    first: usize,
+    rows: usize,
+) -> Result<Batch> {
     let input = image_input(inputs, preprocess)?;
     let layout = image_layout(input, preprocess)
         .ok_or_else(|| Error::Samples(format!("input `{}` takes no image", input.name)))?;
     let batch = batch_of(input);
-    let mut values = Vec::with_capacity(input.shape.iter().product::<u64>() as usize);
-    for item in 0..batch {
-        let file = &files[(index * batch + item).min(files.len() - 1)];
-        let image = read_image(file).map_err(|source| Error::Image { path: file.clone(), source })?;
-        values.extend(preprocess.tensor(&image, layout).map_err(|source| Error::Image { path: file.clone(), source })?);
+    let row = input.shape[1..].iter().product::<u64>() as usize;
+    let mut values = Vec::with_capacity(batch * row);
+    let mut unreadable = Vec::new();
+    for (index, path) in files.iter().enumerate().skip(first).take(rows.min(batch)) {
+        match read_image(path).and_then(|image| preprocess.tensor(&image, layout)) {
+            Ok(tensor) => values.extend(tensor),
+            Err(error) if is_setting(&error) => return Err(Error::Image { path: path.clone(), source: error }),
+            Err(error) => {
+                unreadable.push(Unreadable { index, file: path.display().to_string(), reason: reason(path, &error) })
+            }
+        }
     }
-    Ok(vec![(input.name.clone(), pack(input, values)?)])
+    let rows = values.len() / row;
+    if rows == 0 {
+        return Ok(Batch { inputs: vec![], rows, unreadable });
+    }
+    for _ in rows..batch {
+        values.extend_from_within((rows - 1) * row..rows * row);
+    }
+    Ok(Batch { inputs: vec![(input.name.clone(), pack(input, values)?)], rows, unreadable })
+}
+
+/// Whether an error says that the settings are wrong, not the image.
+fn is_setting(error: &trtforge_vision::Error) -> bool {
+    use trtforge_vision::Error as E;
+    matches!(error, E::BadSetting { .. } | E::BadSize { .. } | E::TensorLength { .. })
+}
+
+/// An error and its causes in one line, without the path that its message begins with.
+fn reason(path: &Path, error: &trtforge_vision::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    let path = format!("{} ", path.display());
+    let shorter = text.strip_prefix("image ").unwrap_or(&text).strip_prefix(&path).map(str::to_owned);
+    shorter.unwrap_or(text)
 }

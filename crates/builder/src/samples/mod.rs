@@ -1,8 +1,14 @@
-//! Sample inputs of a model: photographs, arrays, or seeded synthetic data. One sample at a time; nothing is held.
+//! Sample inputs of a model: photographs, arrays, or seeded synthetic data. One batch at a time; nothing is held.
+//!
+//! A *row* is one image, or one entry along the first dimension of the arrays; a batch is as many rows as the model's input takes. Where the rows run out, or some
+//! of the images cannot be read, the batch is filled up with a repetition and [`Batch::rows`] says how many rows are real.
 
 mod arrays;
 mod images;
 mod synthetic;
+mod unreadable;
+
+pub use unreadable::{Unreadable, UnreadableTally, default_limit};
 
 use crate::shapes::ShapeRange;
 use crate::{Error, Result};
@@ -32,12 +38,25 @@ pub struct SampleInput {
     pub shape: Vec<u64>,
 }
 
+/// The inputs of one run.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// One tensor per model input; none where no row of the batch could be read.
+    pub inputs: Vec<(String, Tensor)>,
+    /// How many leading rows are samples; the rest repeats the last of them.
+    pub rows: usize,
+    /// The images of this batch that could not be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// An opened source of samples.
 pub struct Samples {
     inputs: Vec<SampleInput>,
     source: Source,
-    count: usize,
+    rows: usize,
+    batch: usize,
     description: String,
+    max_unreadable: Option<usize>,
 }
 
 enum Source {
@@ -46,11 +65,11 @@ enum Source {
     Arrays(arrays::Arrays),
 }
 
-/// Samples of synthetic data where no count is given.
+/// Batches of synthetic data where no count is given.
 pub const SYNTHETIC_COUNT: usize = 2;
 
 impl Samples {
-    /// Opens a source for a model with `inputs`; at most `count` samples of it are used.
+    /// Opens a source for a model with `inputs`; at most `count` rows of it are used (of synthetic data: exactly `count` batches).
     ///
     /// # Errors
     /// [`Error::Io`] where the source cannot be read; [`Error::Samples`] where it holds nothing usable or does not fit the inputs.
@@ -63,48 +82,85 @@ impl Samples {
         let preprocess = preprocess.cloned().unwrap_or_default();
         let mut samples = match source {
             SampleSource::Synthetic => {
-                let source = Source::Synthetic { preprocess };
-                Samples { inputs, source, count: SYNTHETIC_COUNT, description: "synthetic inputs".into() }
+                let (source, rows) = (Source::Synthetic { preprocess }, count.unwrap_or(SYNTHETIC_COUNT));
+                Samples::new(inputs, source, rows, 1, "synthetic inputs".into())
             }
             SampleSource::Path(path) if arrays::is_array_file(path) => {
                 let arrays = arrays::Arrays::open(path, &inputs)?;
-                let count = arrays.count();
-                Samples { inputs, source: Source::Arrays(arrays), count, description: path.display().to_string() }
+                let (rows, batch) = (arrays.rows(), arrays.batch());
+                Samples::new(inputs, Source::Arrays(arrays), rows, batch, path.display().to_string())
             }
             SampleSource::Path(path) => Samples::open_images(path, preprocess, inputs)?,
         };
-        match (source, count) {
-            (SampleSource::Synthetic, Some(count)) => samples.count = count,
-            (SampleSource::Path(_), Some(count)) => samples.count = samples.count.min(count),
-            (_, None) => {}
-        }
-        if samples.count == 0 {
+        samples.rows = samples.rows.min(count.unwrap_or(usize::MAX));
+        if samples.rows == 0 {
             return Err(Error::Samples(format!("{} gives no sample", samples.description)));
         }
         Ok(samples)
     }
 
     fn open_images(path: &Path, preprocess: Preprocess, inputs: Vec<SampleInput>) -> Result<Samples> {
-        let image_input = images::image_input(&inputs, &preprocess)?;
+        let batch = images::batch_of(images::image_input(&inputs, &preprocess)?);
         let files = images::list(path)?;
-        let batch = images::batch_of(image_input);
-        let count = files.len().div_ceil(batch);
-        Ok(Samples {
-            source: Source::Images { files, preprocess },
-            inputs,
-            count,
-            description: path.display().to_string(),
-        })
+        let rows = files.len();
+        let source = Source::Images { files, preprocess };
+        Ok(Samples::new(inputs, source, rows, batch, path.display().to_string()))
     }
 
-    /// Number of samples; one sample fills a whole batch.
+    fn new(inputs: Vec<SampleInput>, source: Source, rows: usize, batch: usize, description: String) -> Samples {
+        Samples { inputs, source, rows, batch, description, max_unreadable: None }
+    }
+
+    /// Allows another number of unreadable images than [`default_limit`].
+    pub fn with_max_unreadable(self, max_unreadable: Option<usize>) -> Samples {
+        Samples { max_unreadable, ..self }
+    }
+
+    /// Number of batches.
     pub fn len(&self) -> usize {
-        self.count
+        self.rows.div_ceil(self.batch)
     }
 
     /// Never true: a source without samples is refused when it is opened.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.rows == 0
+    }
+
+    /// Number of rows: images, or entries of arrays.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows in a batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Rows of batch `index`, readable or not.
+    pub fn rows_of(&self, index: usize) -> usize {
+        self.rows.saturating_sub(index * self.batch).min(self.batch)
+    }
+
+    /// What a row is called, in the plural.
+    pub fn unit(&self) -> &'static str {
+        if matches!(self.source, Source::Images { .. }) { "images" } else { "samples" }
+    }
+
+    /// A name for batch `index`, for messages: the image's file, or its place.
+    pub fn name(&self, index: usize) -> String {
+        match &self.source {
+            Source::Images { files, .. } if self.batch == 1 => files[index].display().to_string(),
+            Source::Images { files, .. } => {
+                let first = index * self.batch;
+                format!("one of the {} images from {} on", self.rows_of(index), files[first].display())
+            }
+            _ => format!("sample {} of {}", index * self.batch, self.description),
+        }
+    }
+
+    /// A tally for the unreadable images of this source.
+    pub fn tally(&self) -> UnreadableTally {
+        UnreadableTally::new(self.rows, self.max_unreadable)
     }
 
     /// Whether the samples are made up rather than the user's.
@@ -117,28 +173,29 @@ impl Samples {
         &self.description
     }
 
-    /// The files behind the samples, in order; empty for synthetic data.
+    /// The files behind the samples that are used, in order; none for synthetic data.
     pub fn files(&self) -> Vec<PathBuf> {
         match &self.source {
             Source::Synthetic { .. } => vec![],
-            Source::Images { files, .. } => files.clone(),
+            Source::Images { files, .. } => files[..self.rows].to_vec(),
             Source::Arrays(arrays) => vec![arrays.path().to_owned()],
         }
     }
 
-    /// Reads sample `index`: one tensor per model input.
+    /// Reads batch `index`. Images that cannot be read are no error here: the caller counts them with [`Samples::tally`].
     ///
     /// # Errors
-    /// [`Error::Image`] or [`Error::Samples`] where the sample cannot be read or does not fit.
-    pub fn get(&self, index: usize) -> Result<Vec<(String, Tensor)>> {
+    /// [`Error::Samples`] where arrays cannot be read or do not fit; [`Error::Image`] where the `preprocess` settings are no use.
+    pub fn get(&self, index: usize) -> Result<Batch> {
+        let (first, rows) = (index * self.batch, self.rows_of(index));
         match &self.source {
-            Source::Synthetic { preprocess } => self
-                .inputs
-                .iter()
-                .map(|input| Ok((input.name.clone(), synthetic::tensor(input, preprocess, index as u64)?)))
-                .collect(),
-            Source::Images { files, preprocess } => images::sample(&self.inputs, preprocess, files, index),
-            Source::Arrays(arrays) => arrays.sample(&self.inputs, index),
+            Source::Synthetic { preprocess } => {
+                let tensor = |input| synthetic::tensor(input, preprocess, index as u64);
+                let tensors = self.inputs.iter().map(|input| Ok((input.name.clone(), tensor(input)?)));
+                Ok(Batch { inputs: tensors.collect::<Result<_>>()?, rows, unreadable: vec![] })
+            }
+            Source::Images { files, preprocess } => images::batch_at(&self.inputs, preprocess, files, first, rows),
+            Source::Arrays(arrays) => arrays.batch_at(&self.inputs, first, rows),
         }
     }
 }
