@@ -35,14 +35,13 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     Build(Box<build::BuildArgs>),
     Quantize(Box<quantize::QuantizeArgs>),
+    Calibrate(Box<calibrate::CalibrateArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Compare(Box<compare::CompareArgs>),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
-    #[command(hide = true)]
-    Calibrate(calibrate::CalibrateArgs),
 }
 
 impl Command {
@@ -52,11 +51,12 @@ impl Command {
             Self::Doctor(args) => args.json.json,
             Self::Build(args) => args.json.json,
             Self::Quantize(args) => args.json.json,
+            Self::Calibrate(args) => args.json.json,
             Self::Inspect(args) => args.json.json,
             Self::Plan(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Zoo(args) => args.json.json,
-            Self::Completions(_) | Self::Man(_) | Self::Calibrate(_) => false,
+            Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

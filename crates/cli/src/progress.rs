@@ -1,9 +1,10 @@
 //! Where long work is: a bar on a terminal, one line per step otherwise.
 //!
-//! Everything here goes to stderr. A line written while a bar is drawn goes above it, so nothing tears.
+//! Everything here goes to stderr. A line written while a bar is drawn goes above it, so nothing tears. A note is said once, however often it is given.
 
 use crate::args::verbosity::{ProgressStyle, VerbosityArgs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use trtforge_builder::Progress;
 const REDRAW: Duration = Duration::from_millis(100);
 /// Without a terminal a long step still says this often that it is alive.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// A rate over less time says nothing.
+const LEAST_PACE_SECONDS: f64 = 0.5;
 
 /// Shows the steps of one command.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub struct Terminal {
     verbose: bool,
     notes: bool,
     step: Mutex<Step>,
+    said: Mutex<HashSet<String>>,
     started: Instant,
 }
 
@@ -34,18 +38,48 @@ enum Form {
 struct Step {
     name: String,
     last_line: Instant,
+    /// When work in equal units was first heard of, and how much of it was done already.
+    steady_since: Option<(Instant, u64)>,
+}
+
+impl Step {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), last_line: Instant::now(), steady_since: None }
+    }
+
+    /// Rate and time left, once both mean something.
+    fn pace(&mut self, done: u64, total: u64) -> Option<String> {
+        let (since, before) = *self.steady_since.get_or_insert((Instant::now(), done));
+        pace(since.elapsed().as_secs_f64(), done.saturating_sub(before), total.saturating_sub(done))
+    }
+}
+
+fn pace(seconds: f64, done: u64, left: u64) -> Option<String> {
+    if done == 0 || seconds < LEAST_PACE_SECONDS {
+        return None;
+    }
+    let rate = done as f64 / seconds;
+    Some(format!("{rate:.1}/s, {} left", duration((left as f64 / rate).ceil() as u64)))
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
 }
 
 impl Terminal {
     /// The form that fits the flags and the terminal.
     pub fn new(verbosity: &VerbosityArgs) -> Self {
-        let now = Instant::now();
         Self {
             form: form(verbosity),
             verbose: verbosity.verbose,
             notes: !verbosity.quiet,
-            step: Mutex::new(Step { name: String::new(), last_line: now }),
-            started: now,
+            step: Mutex::new(Step::new("")),
+            said: Mutex::default(),
+            started: Instant::now(),
         }
     }
 
@@ -68,10 +102,31 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    fn show(&self, step: &mut Step, what: &str, done: u64, total: u64, pace: Option<String>) {
+        let pace = pace.map_or_else(String::new, |pace| format!(", {pace}"));
+        match &self.form {
+            Form::Bar(bar) => {
+                if bar.length() != Some(total) {
+                    bar.set_style(bar_style());
+                    bar.set_length(total);
+                }
+                bar.set_position(done);
+                bar.set_message(format!("{}: {what}{pace}", step.name));
+            }
+            Form::Plain if step.last_line.elapsed() >= PLAIN_INTERVAL => {
+                step.last_line = Instant::now();
+                self.line(&format!("{}: {done} of {total} {what}{pace}", step.name));
+            }
+            Form::Plain | Form::Silent => {}
+        }
+    }
+}
+
 impl Progress for Terminal {
     fn step(&self, name: &str) {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        *step = Step { name: name.to_owned(), last_line: Instant::now() };
+        *step = Step::new(name);
         match &self.form {
             Form::Bar(bar) => {
                 bar.set_position(0);
@@ -86,25 +141,18 @@ impl Progress for Terminal {
 
     fn advance(&self, what: &str, done: u64, total: u64) {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        match &self.form {
-            Form::Bar(bar) => {
-                if bar.length() != Some(total) {
-                    bar.set_style(bar_style());
-                    bar.set_length(total);
-                }
-                bar.set_position(done);
-                bar.set_message(format!("{}: {what}", step.name));
-            }
-            Form::Plain if step.last_line.elapsed() >= PLAIN_INTERVAL => {
-                step.last_line = Instant::now();
-                self.line(&format!("{}: {done} of {total} {what}", step.name));
-            }
-            Form::Plain | Form::Silent => {}
-        }
+        self.show(&mut step, what, done, total, None);
+    }
+
+    fn advance_steadily(&self, what: &str, done: u64, total: u64) {
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = step.pace(done, total);
+        self.show(&mut step, what, done, total, pace);
     }
 
     fn note(&self, text: &str) {
-        if self.notes {
+        let first_time = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
+        if self.notes && first_time {
             self.say(&format!("note: {text}"));
         }
     }
@@ -152,4 +200,18 @@ fn style(template: &str) -> BarStyle {
 fn write_line(text: &str) {
     let unwritten = writeln!(std::io::stderr().lock(), "{text}");
     drop(unwritten);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_this_run() {
+        assert_eq!(pace(0.1, 5, 5), None);
+        assert_eq!(pace(4.0, 0, 5), None);
+        assert_eq!(pace(4.0, 10, 25).as_deref(), Some("2.5/s, 10 s left"));
+        assert_eq!(pace(10.0, 1, 9).as_deref(), Some("0.1/s, 1 min 30 s left"));
+        assert_eq!(pace(10.0, 1, 900).as_deref(), Some("0.1/s, 2 h 30 min left"));
+    }
 }

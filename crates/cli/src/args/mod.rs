@@ -1,7 +1,9 @@
 //! Groups of flags, each defined once and shared by the commands that take them.
 
 pub mod accuracy;
+pub mod calibration;
 pub mod json;
+pub mod model;
 pub mod pipeline;
 pub mod precision;
 pub mod samples;

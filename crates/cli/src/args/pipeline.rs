@@ -2,24 +2,22 @@
 //!
 //! A config and flags may say the same thing; the flag wins.
 
+use super::model::ModelArgs;
 use super::precision::PrecisionArgs;
 use super::samples::SampleArgs;
 use super::shape::ShapeArgs;
 use crate::failure::Failure;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use trtforge_builder::{Config, Keep, PrepareOptions, Stage};
 
 /// The model or its config, and how it is to be rewritten.
 #[derive(Debug, Clone, Args)]
 pub struct PipelineArgs {
-    /// ONNX model, or the YAML config that names one
-    #[arg(value_name = "MODEL|CONFIG.yaml")]
-    pub source: PathBuf,
-    /// Take everything but the model from this config; flags win over it
-    #[arg(long, value_name = "CONFIG.yaml")]
-    pub config: Option<PathBuf>,
+    /// Model or config.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// Ranges flags.
     #[command(flatten)]
     pub ranges: RangesArgs,
@@ -68,31 +66,12 @@ pub struct DebugArgs {
 }
 
 impl PipelineArgs {
-    /// The config, if one was given instead of a model.
-    ///
-    /// # Errors
-    /// When it cannot be read or does not parse.
-    pub fn config(&self) -> Result<Option<Config>> {
-        let extension = self.source.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        match extension.to_ascii_lowercase().as_str() {
-            "yaml" | "yml" if self.config.is_some() => {
-                bail!(Failure::usage("a config is given twice, as the model and with --config"))
-            }
-            "yaml" | "yml" => Ok(Some(Config::read(&self.source)?)),
-            _ => self.config.as_deref().map(|path| self.config_for_model(path)).transpose(),
-        }
-    }
-
-    fn config_for_model(&self, path: &Path) -> Result<Config> {
-        Ok(Config { model: self.source.clone(), ..Config::read(path)? })
-    }
-
     /// Flags and config as one request.
     ///
     /// # Errors
     /// When flags contradict each other, or ask for what is not available.
     pub fn prepare_options(&self, config: Option<&Config>, debug: &DebugArgs) -> Result<PrepareOptions> {
-        let model = config.map_or_else(|| self.source.clone(), |config| config.model.clone());
+        let model = self.model.path(config);
         let precision = self.precision.choose(config.and_then(|config| config.precision))?;
         let calibration = config.and_then(|config| config.calibration.as_ref());
         debug.check()?;
@@ -101,6 +80,7 @@ impl PipelineArgs {
         options.batch = self.shapes.batch.map(u64::from);
         options.samples = self.samples.source(calibration.map(|calibration| calibration.images.clone()));
         options.sample_count = self.samples.calibration_count.or(calibration.and_then(|calibration| calibration.count));
+        options.max_unreadable = self.samples.max_unreadable;
         options.keep = self.precision.keep.clone();
         options.half_io = self.precision.half_io;
         options.observe_ranges = self.ranges.ranges == RangesSource::Samples;

@@ -14,6 +14,9 @@ pub struct SampleArgs {
     /// Use at most N of them
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub calibration_count: Option<usize>,
+    /// Images that may be unreadable before it is an error [default: one in twenty, at least 1]
+    #[arg(long, value_name = "N")]
+    pub max_unreadable: Option<usize>,
 }
 
 /// Why a text is no count.

@@ -86,7 +86,7 @@ impl FromStr for Capability {
 
 /// Builds and prints the summary.
 pub fn run(args: &BuildArgs, verbosity: &VerbosityArgs) -> Result<()> {
-    let config = args.pipeline.config()?;
+    let config = args.pipeline.model.config()?;
     let options = args.options(config.as_ref())?;
     let terminal = Arc::new(Terminal::new(verbosity));
     let progress: Arc<dyn Progress> = Arc::clone(&terminal) as _;

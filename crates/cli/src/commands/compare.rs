@@ -93,6 +93,7 @@ impl CompareArgs {
         reference.samples = self.samples.source(calibration.map(|calibration| calibration.images.clone()));
         reference.sample_count =
             self.samples.calibration_count.or(calibration.and_then(|calibration| calibration.count));
+        reference.max_unreadable = self.samples.max_unreadable;
         if let Some(config) = config {
             config.shapes.iter().for_each(|(input, entry)| reference.shapes.add_entry(input, entry));
             reference.preprocess = config.preprocess;

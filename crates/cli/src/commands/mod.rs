@@ -23,12 +23,12 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Doctor(args) => doctor::run(args),
         Command::Build(args) => build::run(args, &cli.verbosity),
         Command::Quantize(args) => quantize::run(args, &cli.verbosity),
+        Command::Calibrate(args) => calibrate::run(args, &cli.verbosity),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
-        Command::Calibrate(_) => calibrate::run(),
     }
 }

@@ -34,7 +34,7 @@ pub struct QuantizeArgs {
 
 /// Rewrites and prints what was decided.
 pub fn run(args: &QuantizeArgs, verbosity: &VerbosityArgs) -> Result<()> {
-    let config = args.pipeline.config()?;
+    let config = args.pipeline.model.config()?;
     let mut options = args.pipeline.prepare_options(config.as_ref(), &args.debug)?;
     options.settle_shapes = false;
     let terminal = Terminal::new(verbosity);

@@ -87,8 +87,9 @@ fn of_io(error: &std::io::Error) -> Kind {
 
 fn of_builder(error: &BuilderError) -> Kind {
     match error {
-        BuilderError::Cancelled => Kind::Interrupted,
+        BuilderError::Cancelled | BuilderError::CalibrationInterrupted { .. } => Kind::Interrupted,
         BuilderError::Usage(_)
+        | BuilderError::NoCalibrationData
         | BuilderError::Shape { .. }
         | BuilderError::PrecisionUnavailable { .. }
         | BuilderError::Busy { .. } => Kind::Usage,

@@ -6,6 +6,7 @@ mod models;
 mod program;
 
 mod build;
+mod calibrate;
 mod compare;
 mod completions;
 mod doctor;

@@ -25,8 +25,13 @@ fn of_the_program() {
 }
 
 #[test]
-fn calibrate_says_that_it_is_not_there_yet() {
-    insta::assert_snapshot!(refused(&["calibrate", "m.onnx", "-o", "x.cache", "--whatever"]));
+fn of_calibrate() {
+    insta::assert_snapshot!("calibrate_without_output", refused(&["calibrate", "model.onnx"]));
+    insta::assert_snapshot!("calibrate_without_data", refused(&["calibrate", "model.onnx", "-q", "-o", "x.cache"]));
+    let method = ["calibrate", "model.onnx", "-o", "x.cache", "--calibration-method", "best"];
+    insta::assert_snapshot!("calibrate_method", refused(&method));
+    let onto_model = ["calibrate", "model.onnx", "-q", "-o", "model.onnx", "--calibration", "photos"];
+    insta::assert_snapshot!("calibrate_onto_model", refused(&onto_model));
 }
 
 #[test]
