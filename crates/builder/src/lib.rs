@@ -23,6 +23,7 @@ mod compile;
 mod config;
 pub mod digest;
 mod error;
+pub mod form;
 mod io_bytes;
 mod layers;
 mod manifest;

@@ -1,6 +1,7 @@
 //! The rewrites that save activation memory: structure, cases where they must not fire, and the numbers of before.
 
 mod bands;
+mod forms;
 mod merging;
 mod networks;
 mod random_chains;

@@ -2,11 +2,13 @@
 
 use super::super::image_shape;
 use super::rows::{BandedNode, Rule};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use trtforge_graph::{Graph, NodeId, Producer, Slot, ValueId};
 
 /// How far a segment goes back from its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// As far as nodes work towards the end alone.
     Whole,
@@ -26,13 +28,10 @@ pub struct Segment {
 
 impl Segment {
     /// The largest segment of that reach with that end, or `None` where the end has no rows or its producer cannot be computed in bands.
-    ///
-    /// An end that is quantized at once and read by nobody else is replaced by its dequantized form, so that quantization happens in bands as well.
     pub fn behind(graph: &Graph, end: ValueId, reach: Reach) -> Option<Self> {
         if graph.opset("").is_none_or(|opset| opset < 10) {
             return None;
         }
-        let end = behind_quantization(graph, end);
         let height = image_shape(graph, end)?[2];
         let constants = constants(graph);
         let order: Vec<NodeId> = graph.node_ids().collect();
@@ -78,18 +77,6 @@ impl Segment {
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes.iter().map(|banded| banded.node)
     }
-}
-
-/// The value that `value` is turned into by a QuantizeLinear and a DequantizeLinear that alone read it, or itself.
-fn behind_quantization(graph: &Graph, value: ValueId) -> ValueId {
-    let only_reader = |value: ValueId, op: &str| {
-        let value = graph.value(value);
-        let [user] = value.consumers.as_slice() else { return None };
-        let reads = graph.op_type(user.node) == op && user.slot == Slot::Input(0) && !value.is_output;
-        reads.then(|| graph.output(user.node, 0)).flatten()
-    };
-    let quantized = only_reader(value, "QuantizeLinear");
-    quantized.and_then(|quantized| only_reader(quantized, "DequantizeLinear")).unwrap_or(value)
 }
 
 /// Whether everything that `node` writes is the end or read by nodes of the segment alone.

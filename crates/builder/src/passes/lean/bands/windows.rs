@@ -12,6 +12,8 @@ pub(super) struct Window {
     stride: u64,
     /// Top, left, bottom, right.
     pads: [u64; 4],
+    /// Padding of a side must be less: the span, and of pools the kernel.
+    padding_limit: u64,
 }
 
 impl Window {
@@ -30,7 +32,8 @@ impl Window {
         if averages && counts_pads {
             return None;
         }
-        Some(Self { span: span[0], stride: strides[0], pads })
+        let padding_limit = if graph.op_type(node) == "Conv" { span[0] } else { kernel[0] };
+        Some(Self { span: span[0], stride: strides[0], pads, padding_limit })
     }
 
     /// First and one past the last input row under the windows of `written`, padding rows included.
@@ -41,9 +44,13 @@ impl Window {
         (first, last)
     }
 
-    /// The input rows that `written` output rows look at; `None` where they look at padding alone.
+    /// The input rows that `written` output rows look at; `None` where one of them looks at padding alone.
     pub(super) fn rows(&self, written: Rows, height: u64) -> Option<Rows> {
         let (first, last) = self.reach(written);
+        let outside = (-first).max(last - i128::from(height));
+        if outside >= i128::from(self.padding_limit) {
+            return None;
+        }
         let (start, end) = (u64::try_from(first.max(0)).ok()?, u64::try_from(last.min(i128::from(height))).ok()?);
         (start < end).then_some(Rows { start, end })
     }

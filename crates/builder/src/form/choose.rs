@@ -1,0 +1,232 @@
+//! Builds forms of a network, one change after another, and keeps what pays.
+
+use super::candidates::{Place, candidates};
+use super::{Banding, LeanForm};
+use crate::{CancelFlag, Error, Progress, Result, format_bytes};
+use std::collections::HashMap;
+use trtforge_graph::{Graph, Model};
+
+/// The share of weights and activation that a rewrite has to win: it costs kernels.
+pub const LEAST_GAIN: f64 = 0.01;
+/// Numbers of bands of the network's beginning; places are compared with the first.
+const BANDS: [u64; 3] = [4, 8, 5];
+/// Smaller numbers that are tried again once everything else is settled, as long as they are about as good.
+const FEWER_BANDS: [u64; 4] = [5, 4, 3, 2];
+/// Numbers of bands of a part further in; every place is built with each, since how its tensors pack is luck.
+const INNER_BANDS: [u64; 2] = [3, 2];
+/// Most parts of each kind that are built.
+const PLACES: usize = 2;
+/// Most builds of one search.
+const MOST_BUILDS: usize = 18;
+/// The share of weights and activation that more bands have to win over fewer.
+const CLOSE: f64 = 0.005;
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The form.
+    pub form: LeanForm,
+    /// Its weights and activation in bytes.
+    pub bytes: u64,
+    /// Those of the network as it is.
+    pub plain_bytes: u64,
+    /// Engines that were built.
+    pub builds: usize,
+}
+
+/// Turns a network in 32 bits, restructured or not, into the model whose parts may be cut into bands: quantized and converted to half precision.
+pub type Convert<'a> = dyn Fn(Graph) -> Result<Model> + 'a;
+/// Weights and activation of a model's engine in bytes, from a build.
+pub type Judge<'a> = dyn Fn(&Model) -> Result<u64> + 'a;
+
+/// A search for the form that takes least memory.
+pub struct Search<'a> {
+    convert: &'a Convert<'a>,
+    judge: &'a Judge<'a>,
+    progress: &'a dyn Progress,
+    cancel: &'a CancelFlag,
+    network: &'a Graph,
+    /// Converted networks, by whether convolutions are merged and split.
+    converted: HashMap<(bool, bool), Graph>,
+    /// Bytes of every form built so far; `None` for one that gave no engine.
+    built: HashMap<LeanForm, Option<u64>>,
+}
+
+impl<'a> Search<'a> {
+    /// A search over `network`: in 32 bits, simplified, its values typed.
+    pub fn new(
+        network: &'a Graph,
+        convert: &'a Convert<'a>,
+        judge: &'a Judge<'a>,
+        progress: &'a dyn Progress,
+        cancel: &'a CancelFlag,
+    ) -> Self {
+        Search { convert, judge, progress, cancel, network, converted: HashMap::new(), built: HashMap::new() }
+    }
+
+    /// Runs the search: rewrites of convolutions first, then the network's beginning in bands, then what needs most memory after that; at the end, whatever
+    /// turns out to win nothing in that company is taken back.
+    ///
+    /// # Errors
+    /// Those of `convert`, of the rewrites, and of the build of the network as it is. A rewritten form that cannot be built is passed over.
+    pub fn choose(mut self) -> Result<Choice> {
+        let plain = LeanForm::default();
+        let plain_bytes = (self.judge)(&self.model(&plain)?)?;
+        self.built.insert(plain.clone(), Some(plain_bytes));
+        let mut best = (plain_bytes, LeanForm { merge_siblings: true, split_concatenations: true, ..plain.clone() });
+        best = match self.bytes(&best.1)? {
+            Some(bytes) => (bytes, best.1),
+            None => (plain_bytes, plain.clone()),
+        };
+        best = self.cut_beginning(best)?;
+        best = self.cut_peak(best)?;
+        best = self.take_back(best)?;
+        best = self.thin_out(best)?;
+        if gains(plain_bytes, best.0, LEAST_GAIN) {
+            let (bytes, form) = best;
+            return Ok(Choice { form, bytes, plain_bytes, builds: self.built.len() });
+        }
+        Ok(Choice { form: plain, bytes: plain_bytes, plain_bytes, builds: self.built.len() })
+    }
+
+    /// Computes the network's beginning in bands, up to the best of the likeliest places.
+    fn cut_beginning(&mut self, best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+        let mut tried = Vec::new();
+        for banding in self.places(&best.1, Place::Beginning, BANDS[0])? {
+            let form = with(&best.1, banding);
+            tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+        }
+        let Some((_, winner)) = tried.iter().min_by_key(|(bytes, _)| *bytes).cloned() else { return Ok(best) };
+        for &count in &BANDS[1..] {
+            let form = recut(&winner, count);
+            tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+        }
+        Ok(cheapest(tried, best))
+    }
+
+    /// Computes the part that needs most memory after that in bands.
+    fn cut_peak(&mut self, best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+        let mut tried = Vec::new();
+        for banding in self.places(&best.1, Place::Peak, INNER_BANDS[0])? {
+            let form = with(&best.1, banding);
+            for count in INNER_BANDS {
+                let form = recut(&form, count);
+                tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+            }
+        }
+        Ok(cheapest(tried, best))
+    }
+
+    fn places(&mut self, form: &LeanForm, place: Place, bands: u64) -> Result<Vec<Banding>> {
+        let mut graph = self.converted(form)?;
+        form.band(&mut graph)?;
+        let mut places = candidates(&graph, place, bands)?;
+        places.truncate(PLACES);
+        Ok(places)
+    }
+
+    /// Drops each rewrite without which the form is no larger, and each part in bands without which it is hardly larger.
+    fn take_back(&mut self, mut best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+        let mut smaller = vec![
+            LeanForm { merge_siblings: false, ..best.1.clone() },
+            LeanForm { split_concatenations: false, ..best.1.clone() },
+        ];
+        if best.1.bandings.len() > 1 {
+            smaller.push(LeanForm { bandings: best.1.bandings[1..].to_vec(), ..best.1.clone() });
+        }
+        for form in smaller {
+            let banded = form.bandings.len() < best.1.bandings.len();
+            if let Some(bytes) = self.bytes(&form)?
+                && (bytes <= best.0 || (banded && !gains(bytes, best.0, LEAST_GAIN)))
+            {
+                best = (bytes, form);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Tries the first part in fewer bands again, now that the others are there.
+    fn thin_out(&mut self, mut best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+        let Some(bands) = best.1.bandings.first().map(|banding| banding.bands) else { return Ok(best) };
+        let least = best.0;
+        for count in FEWER_BANDS.into_iter().filter(|&count| count < bands) {
+            let mut form = best.1.clone();
+            form.bandings[0].bands = count;
+            match self.bytes(&form)? {
+                Some(bytes) if !gains(bytes, least, CLOSE) => best = (bytes, form),
+                _ => break,
+            }
+        }
+        Ok(best)
+    }
+
+    /// Weights and activation of a form; `None` where it gives no engine, or where there were builds enough.
+    fn bytes(&mut self, form: &LeanForm) -> Result<Option<u64>> {
+        if let Some(&bytes) = self.built.get(form) {
+            return Ok(bytes);
+        }
+        if self.built.len() >= MOST_BUILDS {
+            return Ok(None);
+        }
+        self.cancel.check()?;
+        self.progress.advance("forms", self.built.len() as u64 + 1, MOST_BUILDS as u64);
+        let model = self.model(form)?;
+        let bytes = match (self.judge)(&model) {
+            Ok(bytes) => Some(bytes),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => {
+                self.progress.note(&format!("a form of the network could not be built and is passed over: {error}"));
+                None
+            }
+        };
+        let size = bytes.map_or_else(|| "no engine".into(), format_bytes);
+        self.progress.applied("lean-form", &format!("{size}: {form:?}"));
+        self.built.insert(form.clone(), bytes);
+        Ok(bytes)
+    }
+
+    fn model(&mut self, form: &LeanForm) -> Result<Model> {
+        let mut graph = self.converted(form)?;
+        form.band(&mut graph)?;
+        graph.into_model().map_err(Error::pass("band-rows"))
+    }
+
+    fn converted(&mut self, form: &LeanForm) -> Result<Graph> {
+        let key = (form.merge_siblings, form.split_concatenations);
+        if let Some(graph) = self.converted.get(&key) {
+            return Ok(graph.clone());
+        }
+        let mut network = self.network.clone();
+        form.restructure(&mut network, self.progress)?;
+        let model = (self.convert)(network)?;
+        let graph = Graph::new(model).map_err(Error::pass("lean-form"))?;
+        self.converted.insert(key, graph.clone());
+        Ok(graph)
+    }
+}
+
+/// The form with the last part in another number of bands.
+fn recut(form: &LeanForm, bands: u64) -> LeanForm {
+    let mut form = form.clone();
+    form.bandings.iter_mut().last().into_iter().for_each(|banding| banding.bands = bands);
+    form
+}
+
+/// The form with the fewest bands among those that are about as good as the best, where it wins enough over `before`.
+fn cheapest(tried: Vec<(u64, LeanForm)>, before: (u64, LeanForm)) -> (u64, LeanForm) {
+    let Some(least) = tried.iter().map(|(bytes, _)| *bytes).min() else { return before };
+    let close = tried.into_iter().filter(|(bytes, _)| !gains(*bytes, least, CLOSE));
+    let cheapest = close.min_by_key(|(bytes, form)| (form.bandings.last().map(|banding| banding.bands), *bytes));
+    cheapest.filter(|(bytes, _)| gains(before.0, *bytes, LEAST_GAIN)).unwrap_or(before)
+}
+
+fn with(form: &LeanForm, banding: Banding) -> LeanForm {
+    let mut form = form.clone();
+    form.bandings.push(banding);
+    form
+}
+
+/// Whether going from `before` to `after` wins more than a share.
+fn gains(before: u64, after: u64, share: f64) -> bool {
+    (after as f64) < before as f64 * (1.0 - share)
+}
