@@ -18,6 +18,8 @@ const INNER_BANDS: [u64; 2] = [3, 2];
 const PLACES: usize = 2;
 /// Most builds of one search.
 const MOST_BUILDS: usize = 18;
+/// How much larger a form may be that is kept in mind beside the best one.
+const RUNNER_UP: f64 = 0.025;
 /// The share of weights and activation that more bands have to win over fewer.
 const CLOSE: f64 = 0.005;
 
@@ -38,6 +40,9 @@ pub struct Choice {
 pub type Convert<'a> = dyn Fn(Graph) -> Result<Model> + 'a;
 /// Weights and activation of a model's engine in bytes, from a build.
 pub type Judge<'a> = dyn Fn(&Model) -> Result<u64> + 'a;
+
+/// A form with its weights and activation in bytes.
+type Built = (u64, LeanForm);
 
 /// A search for the form that takes least memory.
 pub struct Search<'a> {
@@ -78,8 +83,9 @@ impl<'a> Search<'a> {
             Some(bytes) => (bytes, best.1),
             None => (plain_bytes, plain.clone()),
         };
-        best = self.cut_beginning(best)?;
-        best = self.cut_peak(best)?;
+        let runner_up;
+        (best, runner_up) = self.cut_beginning(best)?;
+        best = self.cut_peak(best, runner_up)?;
         best = self.take_back(best)?;
         best = self.thin_out(best)?;
         if gains(plain_bytes, best.0, LEAST_GAIN) {
@@ -89,29 +95,33 @@ impl<'a> Search<'a> {
         Ok(Choice { form: plain, bytes: plain_bytes, plain_bytes, builds: self.built.len() })
     }
 
-    /// Computes the network's beginning in bands, up to the best of the likeliest places.
-    fn cut_beginning(&mut self, best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+    /// Computes the network's beginning in bands, up to the best of the likeliest places. Returns the form to go on with, and another that is nearly as good.
+    fn cut_beginning(&mut self, best: Built) -> Result<(Built, Option<Built>)> {
         let mut tried = Vec::new();
         for banding in self.places(&best.1, Place::Beginning, BANDS[0])? {
             let form = with(&best.1, banding);
             tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
         }
-        let Some((_, winner)) = tried.iter().min_by_key(|(bytes, _)| *bytes).cloned() else { return Ok(best) };
+        let Some((_, winner)) = tried.iter().min_by_key(|(bytes, _)| *bytes).cloned() else { return Ok((best, None)) };
         for &count in &BANDS[1..] {
             let form = recut(&winner, count);
             tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
         }
-        Ok(cheapest(tried, best))
+        let chosen = cheapest(tried.clone(), best);
+        tried.retain(|(bytes, form)| *form != chosen.1 && !gains(*bytes, chosen.0, RUNNER_UP));
+        Ok((chosen, tried.into_iter().min_by_key(|(bytes, _)| *bytes)))
     }
 
-    /// Computes the part that needs most memory after that in bands.
-    fn cut_peak(&mut self, best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+    /// Computes the part that needs most memory after that in bands. What packs worse alone may pack better with such a part, so the runner-up gets a chance too.
+    fn cut_peak(&mut self, best: Built, runner_up: Option<Built>) -> Result<Built> {
         let mut tried = Vec::new();
-        for banding in self.places(&best.1, Place::Peak, INNER_BANDS[0])? {
-            let form = with(&best.1, banding);
-            for count in INNER_BANDS {
-                let form = recut(&form, count);
-                tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+        for (form, places) in std::iter::once((&best.1, PLACES)).chain(runner_up.as_ref().map(|(_, form)| (form, 1))) {
+            for banding in self.places(form, Place::Peak, INNER_BANDS[0])?.into_iter().take(places) {
+                let form = with(form, banding);
+                for count in INNER_BANDS {
+                    let form = recut(&form, count);
+                    tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+                }
             }
         }
         Ok(cheapest(tried, best))
@@ -126,7 +136,7 @@ impl<'a> Search<'a> {
     }
 
     /// Drops each rewrite without which the form is no larger, and each part in bands without which it is hardly larger.
-    fn take_back(&mut self, mut best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+    fn take_back(&mut self, mut best: Built) -> Result<Built> {
         let mut smaller = vec![
             LeanForm { merge_siblings: false, ..best.1.clone() },
             LeanForm { split_concatenations: false, ..best.1.clone() },
@@ -146,7 +156,7 @@ impl<'a> Search<'a> {
     }
 
     /// Tries the first part in fewer bands again, now that the others are there.
-    fn thin_out(&mut self, mut best: (u64, LeanForm)) -> Result<(u64, LeanForm)> {
+    fn thin_out(&mut self, mut best: Built) -> Result<Built> {
         let Some(bands) = best.1.bandings.first().map(|banding| banding.bands) else { return Ok(best) };
         let least = best.0;
         for count in FEWER_BANDS.into_iter().filter(|&count| count < bands) {
@@ -213,7 +223,7 @@ fn recut(form: &LeanForm, bands: u64) -> LeanForm {
 }
 
 /// The form with the fewest bands among those that are about as good as the best, where it wins enough over `before`.
-fn cheapest(tried: Vec<(u64, LeanForm)>, before: (u64, LeanForm)) -> (u64, LeanForm) {
+fn cheapest(tried: Vec<Built>, before: Built) -> Built {
     let Some(least) = tried.iter().map(|(bytes, _)| *bytes).min() else { return before };
     let close = tried.into_iter().filter(|(bytes, _)| !gains(*bytes, least, CLOSE));
     let cheapest = close.min_by_key(|(bytes, form)| (form.bandings.last().map(|banding| banding.bands), *bytes));
