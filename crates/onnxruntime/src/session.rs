@@ -3,13 +3,14 @@
 //! A session is opened from a staged model, so its weights exist once, mapped. Every input is checked against the model
 //! before ONNX Runtime sees it, because its own texts for that name the input but not what the caller gave.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ort::ep::CPU;
 use ort::operator::OperatorDomain;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
+use ort::value::DynValue;
 use trtforge_graph::proto::ModelProto;
 use trtforge_graph::{Dimension, Model, Tensor, TensorType};
 
@@ -198,8 +199,12 @@ impl Session {
         let selector = names.iter().fold(OutputSelector::no_default(), |selector, name| selector.with(name));
         let options = RunOptions::new().map_err(|error| Error::run(error.message()))?.with_outputs(selector);
         let outputs = self.inner.run_with_options(values, &options).map_err(|error| Error::run(error.message()))?;
-        let value = |name: &String| outputs.get(name).ok_or_else(|| Error::UnknownOutput { name: name.clone() });
-        names.iter().map(|name| Ok((name.clone(), take(name, value(name)?)?))).collect()
+        // One by one: ONNX Runtime's memory of an output goes as soon as it is copied.
+        let take = |(name, value): (&str, DynValue)| Ok((name.to_owned(), take(name, &value)?));
+        let taken = outputs.into_iter().map(take).collect::<Result<HashMap<String, Tensor>>>()?;
+        let tensor =
+            |name: &String| taken.get(name).cloned().ok_or_else(|| Error::UnknownOutput { name: name.clone() });
+        names.iter().map(|name| Ok((name.clone(), tensor(name)?))).collect()
     }
 
     fn output_names(&self, wanted: Option<&[&str]>) -> Result<Vec<String>> {

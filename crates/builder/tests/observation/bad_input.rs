@@ -3,7 +3,7 @@
 use crate::{files, library, list, options, photographs, roots, run, test_data};
 use std::path::{Path, PathBuf};
 use trtforge_builder::calibration::Sidecar;
-use trtforge_builder::{CalibrateOptions, Error};
+use trtforge_builder::{CalibrateOptions, CancelFlag, CompareOptions, Error, compare};
 use trtforge_vision::RgbImage;
 
 /// A picture of one grey.
@@ -86,6 +86,24 @@ fn no_readable_image_at_all() {
     assert!(matches!(error, Error::NoImages { .. }) && error.hint().is_some(), "{error}");
     options.prepare.samples = trtforge_builder::SampleSource::Synthetic;
     assert!(matches!(run(&options).unwrap_err(), Error::NoCalibrationData));
+}
+
+#[test]
+fn a_comparison_passes_over_unreadable_images_too() {
+    let folder = tempfile::tempdir().unwrap();
+    if !library() {
+        return;
+    }
+    let mut images: Vec<PathBuf> = (1..4).map(|index| grey(folder.path(), &format!("{index}.png"), index)).collect();
+    images.insert(1, corrupt(folder.path(), "bad.png"));
+    let reference = small(folder.path(), 0.0, 1, &images).prepare;
+    let candidate = reference.model.clone();
+    let mut options = CompareOptions { reference, candidate };
+    let found = compare(&options, &(), &CancelFlag::default()).unwrap();
+    assert_eq!((found.samples, found.outputs[0].sqnr_db), (3, None));
+    options.reference.max_unreadable = Some(0);
+    let error = compare(&options, &(), &CancelFlag::default()).unwrap_err();
+    assert!(matches!(error, Error::UnreadableImages { count: 1, limit: 0, .. }), "{error}");
 }
 
 #[test]
