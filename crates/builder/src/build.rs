@@ -23,7 +23,7 @@ use trtforge_tensorrt::TensorRt;
 /// Scratch memory allowed where nothing is said.
 pub const DEFAULT_WORKSPACE_BYTES: u64 = 1 << 30;
 /// The floor of a half-precision build where nothing is said.
-const DEFAULT_HALF_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: Some(20.0), cosine: None };
+const DEFAULT_HALF_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: Some(20.0), cosine: None, channel_db: None };
 
 /// A build.
 #[derive(Clone, Debug)]
@@ -94,9 +94,6 @@ pub struct BuildOutcome {
 /// # Errors
 /// Those of the steps. Whatever fails, an older engine and manifest stay as they were and no partial file is left.
 pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &CancelFlag) -> Result<BuildOutcome> {
-    if matches!(options.prepare.precision, Precision::Int8 | Precision::Auto) {
-        return Err(Error::PrecisionUnavailable { precision: options.prepare.precision.name() });
-    }
     let start = Instant::now();
     check_targets(options)?;
     let _lock = OutputLock::acquire(&options.output)?;

@@ -76,6 +76,19 @@ pub enum CalibrationMethod {
     Minmax,
 }
 
+impl CalibrationMethod {
+    /// The name in configs and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            CalibrationMethod::Auto => "auto",
+            CalibrationMethod::Entropy => "entropy",
+            CalibrationMethod::Percentile => "percentile",
+            CalibrationMethod::Mse => "mse",
+            CalibrationMethod::Minmax => "minmax",
+        }
+    }
+}
+
 /// The `quantize` block.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,11 +114,14 @@ pub struct AccuracyFloor {
     /// Cosine similarity.
     #[serde(default)]
     pub cosine: Option<f64>,
+    /// Decibel of the error relative to the signal, channel by channel, averaged over the channels of an output.
+    #[serde(default)]
+    pub channel_db: Option<f64>,
 }
 
 /// A `METRIC=VALUE` that names no known metric or no number.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("`{0}` is no accuracy floor; write sqnr_db=20 or cosine=0.999")]
+#[error("`{0}` is no accuracy floor; write sqnr_db=20, cosine=0.999 or channel_db=20")]
 pub struct FloorParseError(pub String);
 
 impl std::str::FromStr for AccuracyFloor {
@@ -116,8 +132,9 @@ impl std::str::FromStr for AccuracyFloor {
         let (metric, value) = text.split_once('=').ok_or_else(error)?;
         let value: f64 = value.trim().parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(error)?;
         match metric.trim() {
-            "sqnr_db" => Ok(AccuracyFloor { sqnr_db: Some(value), cosine: None }),
-            "cosine" => Ok(AccuracyFloor { sqnr_db: None, cosine: Some(value) }),
+            "sqnr_db" => Ok(AccuracyFloor { sqnr_db: Some(value), ..AccuracyFloor::default() }),
+            "cosine" => Ok(AccuracyFloor { cosine: Some(value), ..AccuracyFloor::default() }),
+            "channel_db" => Ok(AccuracyFloor { channel_db: Some(value), ..AccuracyFloor::default() }),
             _ => Err(error()),
         }
     }

@@ -132,6 +132,12 @@ pub enum Error {
     /// TensorRT failed or is missing.
     #[error(transparent)]
     TensorRt(#[from] trtforge_tensorrt::Error),
+    /// A tensor or weight that should be quantized has no usable scale.
+    #[error("`{tensor}` cannot be quantized: it has no positive, finite scale")]
+    NoScale {
+        /// The tensor.
+        tensor: String,
+    },
     /// A sample image failed.
     #[error("sample image {}", path.display())]
     Image {

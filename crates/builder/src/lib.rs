@@ -24,6 +24,7 @@ mod config;
 pub mod digest;
 mod error;
 pub mod form;
+pub mod int8;
 mod io_bytes;
 mod layers;
 mod manifest;

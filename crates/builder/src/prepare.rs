@@ -2,7 +2,7 @@
 
 use crate::calibration::observe_ranges;
 use crate::passes::{
-    CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
+    CancelCasts, ConvertToHalf, HalfInputsOutputs, WeightForm, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
     ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
 };
 use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges};
@@ -10,6 +10,10 @@ use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
 use crate::shapes::ShapeRequest;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
+use crate::form::LeanForm;
+use crate::int8::{Deciding, Decision, Int8Options, Plan};
+use crate::precision::node_label;
+use crate::quantization::existing::{self, Existing};
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Graph, Model, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
@@ -43,6 +47,10 @@ pub struct PrepareOptions {
     pub observe_ranges: bool,
     /// Nodes to keep in a precision.
     pub keep: Vec<Keep>,
+    /// How INT8 is calibrated and what it must keep.
+    pub int8: Int8Options,
+    /// The form in which an INT8 network is laid out.
+    pub form: LeanForm,
     /// Whether 32-bit inputs and outputs become half precision too.
     pub half_io: bool,
     /// Last step to run.
@@ -68,6 +76,8 @@ impl PrepareOptions {
             preprocess: None,
             observe_ranges: true,
             keep: vec![],
+            int8: Int8Options::default(),
+            form: LeanForm::default(),
             half_io: false,
             stop_after: None,
             dump_after: vec![],
@@ -88,6 +98,8 @@ pub struct Prepared {
     pub table: PrecisionTable,
     /// What ranges were seen, where they were observed.
     pub ranges: Option<Ranges>,
+    /// How INT8 was decided, where it was.
+    pub decision: Option<Decision>,
     /// Wall time of the steps so far.
     pub timings: Timings,
 }
@@ -97,9 +109,6 @@ pub struct Prepared {
 /// # Errors
 /// Those of the steps; nothing is written except dumps that were asked for.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
-    if matches!(options.precision, Precision::Int8 | Precision::Auto) {
-        return Err(Error::PrecisionUnavailable { precision: options.precision.name() });
-    }
     Preparation { options, progress, cancel, timings: Timings::default() }.run()
 }
 
@@ -151,6 +160,9 @@ impl Preparation<'_> {
         if self.options.precision == Precision::Fp32 || self.stops(Stage::Repair) {
             return Ok(self.prepared(repaired, reference, shapes, PrecisionTable::default(), None));
         }
+        if self.options.precision == Precision::Int8 {
+            return self.int8(&runtime, reference, repaired, shapes);
+        }
         let graph = typed_graph(&runtime, repaired.clone(), "decide-precision")?;
         let ranges = self.stage(Stage::ObserveRanges, |this| this.ranges(&runtime, &graph, &repaired, &shapes))?;
         let table = self.stage(Stage::DecidePrecision, |this| Ok(this.decide(&graph, ranges.as_ref())))?;
@@ -197,7 +209,7 @@ impl Preparation<'_> {
         table: PrecisionTable,
         ranges: Option<Ranges>,
     ) -> Prepared {
-        Prepared { model, reference, shapes, table, ranges, timings: self.timings }
+        Prepared { model, reference, shapes, table, ranges, decision: None, timings: self.timings }
     }
 
     /// Settles the shapes. Where only the asked ones are wanted and one is open, the others stay as they are.
@@ -232,7 +244,10 @@ impl Preparation<'_> {
         for pass in [&RepairEfficientNms as &dyn Pass, &RemoveIdentities, &CancelCasts] {
             run_pass(pass, &mut graph, self.progress)?;
         }
-        if self.options.precision == Precision::Fp16 && graph.node_ids().any(|node| graph.op_type(node) == "Upsample") {
+        if self.options.precision == Precision::Int8
+            || self.options.precision == Precision::Fp16
+                && graph.node_ids().any(|node| graph.op_type(node) == "Upsample")
+        {
             self.raise_opset(&mut graph)?;
         }
         graph.into_model().map_err(Error::pass("repair"))
@@ -277,14 +292,96 @@ impl Preparation<'_> {
         observed.map(Some)
     }
 
+    fn half_limit(&self) -> f32 {
+        if matches!(self.options.samples, SampleSource::Path(_)) { LIMIT_ON_REAL_SAMPLES } else { HALF_MAX }
+    }
+
     fn decide(&mut self, graph: &Graph, ranges: Option<&Ranges>) -> PrecisionTable {
-        let real = matches!(self.options.samples, SampleSource::Path(_));
-        let limit = if real { LIMIT_ON_REAL_SAMPLES } else { HALF_MAX };
-        let policy = HalfPolicy { ranges, limit, keep: &self.options.keep };
+        let policy = HalfPolicy { ranges, limit: self.half_limit(), keep: &self.options.keep };
         for pattern in policy.unmatched_keeps(graph) {
             self.progress.note(&format!("--keep pattern `{pattern}` matches no node"));
         }
         policy.decide(graph)
+    }
+
+    /// Explicit quantization, the rest in half precision.
+    fn int8(
+        mut self,
+        runtime: &OnnxRuntime,
+        reference: Model,
+        repaired: Model,
+        shapes: ResolvedShapes,
+    ) -> Result<Prepared> {
+        let (plain, plugins) = PluginNodes::set_aside(&repaired)?;
+        if plain.as_ref().is_some_and(|plain| plain.proto().graph.input.len() > repaired.proto().graph.input.len()) {
+            return Err(Error::Samples(
+                "what plugins write is read by other nodes, and plugins cannot run here, so INT8 cannot be judged".into(),
+            ));
+        }
+        let mut graph = typed_graph(runtime, plain.unwrap_or(repaired), "calibrate")?;
+        let existing = existing::settle(&mut graph, self.progress)?;
+        if !matches!(existing, Existing::None) {
+            self.progress.note("the model comes quantized: its own scales are kept, and the rest stays as it is");
+            let model = plugins.put_back(graph.into_model().map_err(Error::pass("convert"))?);
+            self.dump(Stage::Convert, &model)?;
+            return Ok(self.prepared(model, reference, shapes, PrecisionTable::default(), None));
+        }
+        self.options.form.restructure(&mut graph, self.progress)?;
+        let decision = self.stage(Stage::Calibrate, |this| this.calibrate(runtime, &graph, &shapes))?;
+        let mut table = decision.half.clone();
+        decision.found.plan.placement.rows.iter().for_each(|(&node, row)| table.set(node, row.clone()));
+        let before = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
+        self.dump(Stage::Calibrate, &before)?;
+        if self.stops(Stage::ObserveRanges) || self.stops(Stage::DecidePrecision) || self.stops(Stage::Calibrate) {
+            let mut prepared = self.prepared(before, reference, shapes, table, Some(decision.ranges.clone()));
+            prepared.decision = Some(decision);
+            return Ok(prepared);
+        }
+        let converted = self.stage(Stage::Convert, |this| this.convert_plan(graph, &decision.found.plan, &decision.half))?;
+        let converted = plugins.put_back(converted);
+        self.dump(Stage::Convert, &converted)?;
+        let mut prepared = self.prepared(converted, reference, shapes, table, Some(decision.ranges.clone()));
+        prepared.decision = Some(decision);
+        Ok(prepared)
+    }
+
+    fn calibrate(&mut self, runtime: &OnnxRuntime, graph: &Graph, shapes: &ResolvedShapes) -> Result<Decision> {
+        let model = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
+        let samples = open_samples(self.options, &self.options.model, &model, shapes)?;
+        if samples.is_synthetic() {
+            self.progress.note("calibrated on synthetic inputs: give real ones with --calibration for a result to rely on");
+        }
+        let patterns = self.options.keep.iter().filter(|keep| {
+            !graph.node_ids().any(|node| keep.pattern.is_match(&node_label(graph, node)))
+        });
+        patterns.for_each(|keep| self.progress.note(&format!("--keep pattern `{}` matches no node", keep.pattern)));
+        let deciding = Deciding {
+            runtime,
+            graph,
+            model: &model,
+            samples: &samples,
+            options: self.options,
+            half_limit: self.half_limit(),
+            progress: self.progress,
+            cancel: self.cancel,
+        };
+        let decision = deciding.run()?;
+        decision.found.notes.iter().for_each(|note| self.progress.note(note));
+        Ok(decision)
+    }
+
+    /// Applies a plan and converts what is left to half precision.
+    fn convert_plan(&mut self, mut graph: Graph, plan: &Plan, half: &PrecisionTable) -> Result<Model> {
+        let inserted = plan.apply(&mut graph, WeightForm::Integers)?;
+        let mut half = half.clone();
+        inserted.carry_over(&graph, &mut half);
+        let converted = self.convert(graph, &half)?;
+        if self.options.form.is_plain() {
+            return Ok(converted);
+        }
+        let mut graph = Graph::new(converted).map_err(Error::pass("bands"))?;
+        self.options.form.band(&mut graph)?;
+        graph.into_model().map_err(Error::pass("bands"))
     }
 
     fn convert(&mut self, mut graph: Graph, table: &PrecisionTable) -> Result<Model> {

@@ -21,6 +21,8 @@ pub enum Stage {
     ObserveRanges,
     /// Every node gets a precision.
     DecidePrecision,
+    /// Thresholds are chosen, and what INT8 costs is looked at.
+    Calibrate,
     /// The decisions are applied.
     Convert,
     /// The result is compared with the FP32 model.
@@ -33,7 +35,7 @@ pub enum Stage {
     Write,
 }
 
-const NAMES: [(Stage, &str); 12] = [
+const NAMES: [(Stage, &str); 13] = [
     (Stage::Read, "read"),
     (Stage::Check, "check"),
     (Stage::FreezeShapes, "freeze-shapes"),
@@ -41,6 +43,7 @@ const NAMES: [(Stage, &str); 12] = [
     (Stage::Repair, "repair"),
     (Stage::ObserveRanges, "observe-ranges"),
     (Stage::DecidePrecision, "decide-precision"),
+    (Stage::Calibrate, "calibrate"),
     (Stage::Convert, "convert"),
     (Stage::Verify, "verify"),
     (Stage::Parse, "parse"),
@@ -74,7 +77,7 @@ impl fmt::Display for Stage {
 /// A text that names no step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no step; the steps are read, check, freeze-shapes, simplify, repair, observe-ranges, decide-precision, convert"
+    "`{0}` is no step; the steps are read, check, freeze-shapes, simplify, repair, observe-ranges, decide-precision, calibrate, convert"
 )]
 pub struct StageParseError(pub String);
 

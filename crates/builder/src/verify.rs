@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_worst_output_is_named() {
-        let floor = AccuracyFloor { sqnr_db: Some(30.0), cosine: None };
+        let floor = AccuracyFloor { sqnr_db: Some(30.0), cosine: None, channel_db: None };
         let outputs = [output(40.0, 1.0, 0), output(12.0, 1.0, 0), output(20.0, 1.0, 0)];
         let error = check_floor(&outputs, &floor).unwrap_err();
         assert!(matches!(error, Error::AccuracyFloor { worst, .. } if worst.output == "12"));
@@ -188,6 +188,6 @@ mod tests {
     fn non_finite_elements_fail_every_floor() {
         assert!(check_floor(&[output(90.0, 1.0, 1)], &AccuracyFloor::default()).is_err());
         assert!(check_floor(&[output(1.0, 0.1, 0)], &AccuracyFloor::default()).is_ok());
-        assert!(check_floor(&[output(90.0, 0.9, 0)], &AccuracyFloor { sqnr_db: None, cosine: Some(0.99) }).is_err());
+        assert!(check_floor(&[output(90.0, 0.9, 0)], &AccuracyFloor { sqnr_db: None, cosine: Some(0.99), channel_db: None }).is_err());
     }
 }

@@ -92,8 +92,6 @@ impl OnnxRuntime {
             .builder(&config, staged, &Log::default())?
             .with_optimized_model_path(staged.saved_path())?
             .with_disabled_optimizers(LEFT_OUT.join(";"))?
-            .with_quant_qdq(false)?
-            .with_double_qdq_remover(false)?
             .with_config_entry("session.disable_qdq_constant_folding", "1")?
             .with_config_entry("optimization.constant_folding_max_output_size_in_bytes", folded_bytes.to_string())?;
         drop(commit(builder, staged)?);

@@ -131,6 +131,9 @@ impl OnnxRuntime {
             .with_intra_threads(threads(config.threads))?
             .with_intra_op_spinning(config.spinning)?
             .with_prepacking(config.prepacking)?
+            // Quantization is computed as it is written: no integer kernels in its place.
+            .with_quant_qdq(false)?
+            .with_double_qdq_remover(false)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         Ok(builder)
     }

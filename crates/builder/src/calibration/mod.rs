@@ -24,5 +24,6 @@ pub use saved::{Saved, histograms_path, load_observation, save_observation};
 pub use sidecar::{
     Binding, CacheFit, ChosenThreshold, Difference, SIDECAR_SCHEMA, Sidecar, SkippedImage, check_tensors,
 };
+pub use subject::binding;
 pub use tensors::calibrated_tensors;
 pub use thresholds::{DEAD_SCALE, LEVELS, Method, MethodParseError, half_scale, scale_of, threshold};

@@ -5,9 +5,10 @@ use crate::passes::{PluginNodes, resolve_shapes};
 use crate::precision::Precision;
 use crate::prepare::{PrepareOptions, open_samples, prepare, typed_graph};
 use crate::samples::Samples;
-use crate::shapes::{NamedShape, ShapeRequest};
+use crate::shapes::{NamedShape, Shape, ShapeRequest};
 use crate::stage::Stage;
 use crate::{CancelFlag, Error, Progress, Result, digest};
+use std::collections::BTreeMap;
 use std::path::Path;
 use trtforge_graph::{Dimension, Graph, Model, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
@@ -42,16 +43,9 @@ impl Subject {
             return Err(Error::NothingToCalibrate);
         }
         let samples = open_samples(&prepare_options, &options.prepare.model, &model, &prepared.shapes)?;
-        let preprocess = prepare_options.preprocess.clone().unwrap_or_default();
-        let shapes = prepared.shapes.ranges.into_iter().map(|(input, range)| (input, range.opt));
-        let binding = Binding {
-            model_sha256: Some(model_digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?),
-            data_sha256: Some(digest::of_readable_files(&samples.files())),
-            preprocess_sha256: Some(digest::of_bytes(format!("{preprocess:?}").as_bytes())),
-            shapes: Some(shapes.collect()),
-            images: Some(samples.rows()),
-            method: None,
-        };
+        let shapes = prepared.shapes.ranges.into_iter().map(|(input, range)| (input, range.opt)).collect();
+        let model_sha256 = model_digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let binding = bind(&prepare_options, model_sha256, &samples, shapes);
         Ok(Subject { runtime, model, graph, tensors, samples, binding })
     }
 
@@ -107,6 +101,30 @@ impl Subject {
             differences.push(Difference { what: "selection of tensors", recorded, current });
         }
         differences
+    }
+}
+
+/// What identifies a calibration of the model of `options` on `samples`, whatever its batch.
+///
+/// # Errors
+/// Those of reading the model and settling its shapes.
+pub fn binding(options: &PrepareOptions, samples: &Samples) -> Result<Binding> {
+    let at_one = at_batch_one(options)?;
+    let model = Model::read(&options.model).map_err(|source| Error::model(&options.model, source))?;
+    let shapes = resolve_shapes(&model, &at_one.shapes, at_one.batch)?.ranges;
+    let shapes = shapes.into_iter().map(|(input, range)| (input, range.opt)).collect();
+    Ok(bind(options, digest::of_model(&options.model)?, samples, shapes))
+}
+
+fn bind(options: &PrepareOptions, model: String, samples: &Samples, shapes: BTreeMap<String, Shape>) -> Binding {
+    let preprocess = options.preprocess.clone().unwrap_or_default();
+    Binding {
+        model_sha256: Some(model),
+        data_sha256: Some(digest::of_readable_files(&samples.files())),
+        preprocess_sha256: Some(digest::of_bytes(format!("{preprocess:?}").as_bytes())),
+        shapes: Some(shapes),
+        images: Some(samples.rows()),
+        method: None,
     }
 }
 

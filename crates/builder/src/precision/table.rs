@@ -12,6 +12,8 @@ pub enum NodePrecision {
     Fp32,
     /// 16-bit floating point (IEEE half).
     Fp16,
+    /// 8-bit integers, summed in 32 bits.
+    Int8,
     /// Not floating-point arithmetic: shapes, indices, integers, or a type that is already fixed.
     Untouched,
 }
@@ -83,6 +85,10 @@ impl PrecisionTable {
     /// Nodes per precision.
     pub fn counts(&self) -> PrecisionCounts {
         let count = |wanted| self.rows.iter().filter(|row| row.precision == wanted).count();
-        PrecisionCounts { fp32: count(NodePrecision::Fp32), fp16: count(NodePrecision::Fp16), int8: 0 }
+        PrecisionCounts {
+            fp32: count(NodePrecision::Fp32),
+            fp16: count(NodePrecision::Fp16),
+            int8: count(NodePrecision::Int8),
+        }
     }
 }

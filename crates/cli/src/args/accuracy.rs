@@ -9,7 +9,7 @@ use trtforge_builder::AccuracyFloor;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Accuracy")]
 pub struct AccuracyArgs {
-    /// Least accuracy of every output: sqnr_db=20 or cosine=0.999; once per metric
+    /// Least accuracy of every output: sqnr_db=20, cosine=0.999 or channel_db=12; once per metric
     #[arg(long, value_name = "METRIC=VALUE")]
     pub accuracy_floor: Vec<AccuracyFloor>,
 }
@@ -23,12 +23,16 @@ impl AccuracyArgs {
         let mut merged: Option<AccuracyFloor> = None;
         for floor in &self.accuracy_floor {
             let so_far = merged.get_or_insert_default();
-            if floor.sqnr_db.is_some() && so_far.sqnr_db.is_some() || floor.cosine.is_some() && so_far.cosine.is_some()
+            let twice = |a: Option<f64>, b: Option<f64>| a.is_some() && b.is_some();
+            if twice(floor.sqnr_db, so_far.sqnr_db)
+                || twice(floor.cosine, so_far.cosine)
+                || twice(floor.channel_db, so_far.channel_db)
             {
                 bail!(Failure::usage("--accuracy-floor is given twice for one metric"));
             }
             so_far.sqnr_db = so_far.sqnr_db.or(floor.sqnr_db);
             so_far.cosine = so_far.cosine.or(floor.cosine);
+            so_far.channel_db = so_far.channel_db.or(floor.channel_db);
         }
         Ok(merged)
     }

@@ -2,6 +2,8 @@
 //!
 //! A config and flags may say the same thing; the flag wins.
 
+use super::accuracy::AccuracyArgs;
+use super::calibration::CalibrationArgs;
 use super::model::ModelArgs;
 use super::precision::PrecisionArgs;
 use super::samples::SampleArgs;
@@ -10,7 +12,8 @@ use crate::failure::Failure;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use trtforge_builder::{Config, Keep, PrepareOptions, Stage};
+use trtforge_builder::int8::Int8Options;
+use trtforge_builder::{CalibrationMethod, Config, Keep, Precision, PrepareOptions, Stage};
 
 /// The model or its config, and how it is to be rewritten.
 #[derive(Debug, Clone, Args)]
@@ -30,6 +33,27 @@ pub struct PipelineArgs {
     /// Sample flags.
     #[command(flatten)]
     pub samples: SampleArgs,
+    /// Calibration flags.
+    #[command(flatten)]
+    pub calibration: CalibrationArgs,
+    /// Cache flags.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// Accuracy flags.
+    #[command(flatten)]
+    pub accuracy: AccuracyArgs,
+}
+
+/// Where calibration is kept.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Calibration")]
+pub struct CacheArgs {
+    /// Calibration cache of int8: read where it exists, written where it does not; without it the config's
+    #[arg(long, value_name = "FILE")]
+    pub calibration_cache: Option<PathBuf>,
+    /// Only calibrate: no tensor is repaired or left in fp16 to reach the accuracy floor
+    #[arg(long)]
+    pub no_search: bool,
 }
 
 /// Where the ranges of values come from that decide which nodes can be half precision.
@@ -87,6 +111,23 @@ impl PipelineArgs {
         options.dump_after = debug.dump_after.clone();
         options.dump_folder = debug.dump_dir.clone();
         options.stop_after = debug.stop_after;
+        let configured_floor = config.and_then(|config| config.quantize.accuracy_floor);
+        options.int8 = Int8Options {
+            method: self
+                .calibration
+                .calibration_method
+                .or(calibration.and_then(|calibration| calibration.method))
+                .unwrap_or(CalibrationMethod::Auto),
+            cache: self
+                .cache
+                .calibration_cache
+                .clone()
+                .or_else(|| calibration.and_then(|calibration| calibration.cache.clone())),
+            force: false,
+            threads: self.calibration.threads.map_or(0, usize::from),
+            floor: self.accuracy.floor()?.or(configured_floor),
+            search: !self.cache.no_search,
+        };
         if let Some(config) = config {
             add_config(&mut options, config)?;
         }
@@ -98,10 +139,16 @@ impl PipelineArgs {
 fn add_config(options: &mut PrepareOptions, config: &Config) -> Result<()> {
     options.preprocess.clone_from(&config.preprocess);
     config.shapes.iter().for_each(|(input, entry)| options.shapes.add_entry(input, entry));
-    for pattern in &config.quantize.keep_fp32 {
-        options.keep.push(format!("fp32:{pattern}").parse::<Keep>().map_err(|error| {
-            Failure::input("a pattern of the config's keep_fp32 is no regular expression").because(error)
-        })?);
+    for (precision, patterns) in [("fp32", &config.quantize.keep_fp32), ("fp16", &config.quantize.keep_fp16)] {
+        // In other precisions there is nothing that FP16 would have to be kept from.
+        if precision == "fp16" && !matches!(options.precision, Precision::Int8 | Precision::Auto) {
+            continue;
+        }
+        for pattern in patterns {
+            options.keep.push(format!("{precision}:{pattern}").parse::<Keep>().map_err(|error| {
+                Failure::input(format!("a pattern of the config's keep_{precision} is no regular expression")).because(error)
+            })?);
+        }
     }
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! Flags that settle the precision: what to compute in, and which nodes are kept out of it.
-//!
-//! Names of later precisions are known here so that asking for one is answered plainly.
 
-use crate::failure::{Failure, not_available};
+use crate::failure::Failure;
 use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,11 +10,11 @@ use trtforge_builder::{Keep, NodePrecision, Precision};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Precision")]
 pub struct PrecisionArgs {
-    /// What to compute in; without it the config's, else fp16. int8 and auto are not available yet
+    /// What to compute in; without it the config's, else fp16. auto builds int8 and fp16 and keeps what takes less memory
     #[arg(long, value_parser = precision_parser())]
     pub precision: Option<Precision>,
-    /// Keep nodes whose name matches in fp32; repeatable
-    #[arg(long, value_name = "fp32:REGEX")]
+    /// Keep nodes whose name matches in fp32, or in fp16 where others are quantized; repeatable
+    #[arg(long, value_name = "PRECISION:REGEX")]
     pub keep: Vec<Keep>,
     /// Make fp32 inputs and outputs of the model fp16 too
     #[arg(long)]
@@ -39,16 +37,13 @@ impl PrecisionArgs {
     /// A usage error for a precision that is not available yet, and for flags that could have no effect in it.
     pub fn choose(&self, configured: Option<Precision>) -> Result<Precision> {
         let precision = self.precision.or(configured).unwrap_or(Precision::Fp16);
-        if matches!(precision, Precision::Int8 | Precision::Auto) {
-            let asked = if self.precision.is_some() { "--precision" } else { "the config's precision:" };
-            bail!(not_available(&format!("{asked} {precision}")).hint("use --precision fp16 or --precision fp32"));
-        }
         if precision == Precision::Fp32 && (self.half_io || !self.keep.is_empty()) {
             let flag = if self.half_io { "--half-io" } else { "--keep" };
             bail!(Failure::usage(format!("{flag} has no effect in fp32: nothing is lowered there")));
         }
-        if self.keep.iter().any(|keep| keep.precision == NodePrecision::Fp16) {
-            let message = "--keep fp16:REGEX only has an effect with --precision int8, which is not available yet";
+        let quantizes = matches!(precision, Precision::Int8 | Precision::Auto);
+        if !quantizes && self.keep.iter().any(|keep| keep.precision == NodePrecision::Fp16) {
+            let message = "--keep fp16:REGEX only has an effect with --precision int8 or auto";
             bail!(Failure::usage(message).hint("--keep fp32:REGEX keeps nodes in fp32"));
         }
         Ok(precision)

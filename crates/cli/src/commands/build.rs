@@ -2,7 +2,6 @@
 
 mod summary;
 
-use crate::args::accuracy::AccuracyArgs;
 use crate::args::json::JsonArgs;
 use crate::args::pipeline::{DebugArgs, PipelineArgs};
 use crate::args::verbosity::VerbosityArgs;
@@ -24,9 +23,6 @@ pub struct BuildArgs {
     /// Model and how it is rewritten.
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// Accuracy flags.
-    #[command(flatten)]
-    accuracy: AccuracyArgs,
     /// Engine flags.
     #[command(flatten)]
     engine: EngineArgs,
@@ -113,7 +109,8 @@ impl BuildArgs {
         options.memory_budget = engine.memory_budget.or(config.and_then(|config| config.memory_budget));
         options.compute_capabilities =
             engine.compute_capability.iter().map(|capability| capability.0.clone()).collect();
-        options.accuracy_floor = self.accuracy.floor()?.or(config.and_then(|config| config.quantize.accuracy_floor));
+        options.accuracy_floor = options.prepare.int8.floor;
+        options.prepare.int8.force = engine.force;
         options.emit_onnx.clone_from(&engine.emit_onnx);
         options.auxiliary_streams = engine.aux_streams;
         options.verify = !engine.no_verify;

@@ -21,6 +21,9 @@ pub struct QuantizeArgs {
     /// List the precision of every node, and why
     #[arg(long)]
     table: bool,
+    /// Use a calibration cache that was made from something else
+    #[arg(long)]
+    force: bool,
     /// Model and how it is rewritten.
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -37,6 +40,7 @@ pub fn run(args: &QuantizeArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let config = args.pipeline.model.config()?;
     let mut options = args.pipeline.prepare_options(config.as_ref(), &args.debug)?;
     options.settle_shapes = false;
+    options.int8.force = args.force;
     let terminal = Terminal::new(verbosity);
     let cancel = interrupt::install()?;
     let prepared = trtforge_builder::quantize(&options, &args.output, &terminal, &cancel)?;

@@ -1,0 +1,310 @@
+//! From a network in 32 bits and calibration samples to the plan of its quantized form: the pass over the samples, or a cache in its place, and the search.
+
+use super::plan::Plan;
+use super::policy::Form;
+use super::search::{Found, Search};
+use super::trial::TrialGround;
+use super::work::Work;
+use crate::calibration::{
+    Binding, CalibrateOptions, CalibrationCache, Histogram, Method, Observation, Pass, Saved, Sidecar,
+    calibrated_tensors, calibrate, check_tensors, histograms_path, load_observation, observe,
+};
+use crate::config::CalibrationMethod;
+use crate::precision::{HalfPolicy, PrecisionTable, Ranges};
+use crate::prepare::PrepareOptions;
+use crate::samples::Samples;
+use crate::{AccuracyFloor, CancelFlag, Error, Progress, Result, digest};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use trtforge_graph::{Graph, Model};
+use trtforge_onnxruntime::OnnxRuntime;
+
+/// Samples that quantized forms are tried on.
+pub const TRIED_SAMPLES: usize = 16;
+/// Samples that channels are looked at on.
+const SURVEYED_SAMPLES: usize = 64;
+/// What the search reaches beyond the floor, in decibel, because the rest is rounded to half precision afterwards.
+const MARGIN_DB: f64 = 0.3;
+
+/// The floor of INT8 where nothing is said.
+pub const DEFAULT_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: None, cosine: None, channel_db: Some(11.0) };
+
+/// How a network is calibrated and what it must keep.
+#[derive(Clone, Debug)]
+pub struct Int8Options {
+    /// How thresholds are chosen.
+    pub method: CalibrationMethod,
+    /// The calibration cache: read where it exists, written where it does not.
+    pub cache: Option<PathBuf>,
+    /// Whether a cache or histograms made from something else are used, or thrown away, all the same.
+    pub force: bool,
+    /// Inputs to run at once; 0 is one per processor.
+    pub threads: usize,
+    /// The least accuracy; [`DEFAULT_FLOOR`] where nothing is said.
+    pub floor: Option<AccuracyFloor>,
+    /// Whether tensors may be repaired and left in FP16 to reach the floor.
+    pub search: bool,
+}
+
+impl Default for Int8Options {
+    fn default() -> Self {
+        Int8Options {
+            method: CalibrationMethod::Auto,
+            cache: None,
+            force: false,
+            threads: 0,
+            floor: None,
+            search: true,
+        }
+    }
+}
+
+/// A decision, with what it was made from.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The quantized form, and how it was found.
+    pub found: Found,
+    /// Which floating-point precision every node has where it is not INT8.
+    pub half: PrecisionTable,
+    /// What is known of the ranges of values.
+    pub ranges: Ranges,
+    /// What it was calibrated on.
+    pub calibration: CalibrationSummary,
+    /// Share of the arithmetic of nodes with weights that is done in INT8.
+    pub int8_share: f64,
+}
+
+/// What a quantized network was calibrated on.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CalibrationSummary {
+    /// The method asked for.
+    pub method: String,
+    /// Number of images or samples; 0 where a cache was imported.
+    pub images: usize,
+    /// SHA-256 over the calibration files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_sha256: Option<String>,
+    /// SHA-256 of the `preprocess` block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess_sha256: Option<String>,
+    /// SHA-256 of the cache, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_sha256: Option<String>,
+    /// What was done to tensors one by one: another threshold, equalisation, centring.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tensors: BTreeMap<String, String>,
+}
+
+/// What calibration gives the search.
+struct Calibrated {
+    histograms: BTreeMap<String, Histogram>,
+    scales: HashMap<String, f32>,
+    ranges: Ranges,
+    images: usize,
+    binding: Option<Binding>,
+}
+
+/// Everything a decision needs.
+pub(crate) struct Deciding<'a> {
+    pub(crate) runtime: &'a OnnxRuntime,
+    pub(crate) graph: &'a Graph,
+    pub(crate) model: &'a Model,
+    pub(crate) samples: &'a Samples,
+    pub(crate) options: &'a PrepareOptions,
+    /// Largest magnitude that half precision may have been seen with.
+    pub(crate) half_limit: f32,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) cancel: &'a CancelFlag,
+}
+
+impl Deciding<'_> {
+    /// Calibrates and searches.
+    ///
+    /// # Errors
+    /// Those of the pass, the cache and the search; [`Error::NothingToCalibrate`] where no node can compute in INT8.
+    pub(crate) fn run(&self) -> Result<Decision> {
+        let calibrated = self.calibrated()?;
+        let (options, keep) = (&self.options.int8, &self.options.keep);
+        let ranges = self.options.observe_ranges.then_some(&calibrated.ranges).filter(|ranges| !ranges.is_empty());
+        let half = HalfPolicy { ranges, limit: self.half_limit, keep }.decide(self.graph);
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let ground = TrialGround::new(
+            self.runtime,
+            self.graph,
+            self.samples,
+            TRIED_SAMPLES,
+            SURVEYED_SAMPLES,
+            threads,
+            self.cancel,
+        )?;
+        let known = |name: &str| calibrated.histograms.contains_key(name) || calibrated.scales.contains_key(name);
+        let search = Search {
+            ground: &ground,
+            half: &half,
+            keep,
+            histograms: &calibrated.histograms,
+            scales: &calibrated.scales,
+            known: &known,
+            method: Method::of(options.method),
+            floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
+            form: Form::FULL,
+            improve: options.search,
+            progress: self.progress,
+        };
+        let found = search.run()?;
+        if found.plan.placement.is_empty() && found.left.is_empty() {
+            return Err(Error::NothingToCalibrate);
+        }
+        let nodes = found.plan.placement.weights.keys().copied();
+        let int8_share = Work::of(self.graph).share_of(nodes);
+        let calibration = self.summary(&calibrated, &found);
+        Ok(Decision { found, half, ranges: calibrated.ranges, calibration, int8_share })
+    }
+
+    fn summary(&self, calibrated: &Calibrated, found: &Found) -> CalibrationSummary {
+        let binding = calibrated.binding.as_ref();
+        let cache = self.options.int8.cache.as_deref();
+        CalibrationSummary {
+            method: self.options.int8.method.name().into(),
+            images: calibrated.images,
+            data_sha256: binding.and_then(|binding| binding.data_sha256.clone()),
+            preprocess_sha256: binding.and_then(|binding| binding.preprocess_sha256.clone()),
+            cache_sha256: cache.and_then(|cache| digest::of_file(cache).ok()),
+            tensors: found.methods.clone(),
+        }
+    }
+
+    fn calibrated(&self) -> Result<Calibrated> {
+        match &self.options.int8.cache {
+            Some(cache) if cache.exists() => self.from_cache(cache),
+            Some(cache) => {
+                let options = CalibrateOptions {
+                    method: self.options.int8.method,
+                    threads: self.options.int8.threads,
+                    force: self.options.int8.force,
+                    ..CalibrateOptions::new(self.options.clone(), cache)
+                };
+                calibrate(&options, self.progress, self.cancel)?;
+                self.from_cache(cache)
+            }
+            None => self.observed(),
+        }
+    }
+
+    /// One pass over the samples, nothing kept on disk.
+    fn observed(&self) -> Result<Calibrated> {
+        let tensors = calibrated_tensors(self.graph);
+        let pass = Pass {
+            runtime: self.runtime,
+            graph: self.graph,
+            model: self.model,
+            samples: self.samples,
+            tensors: &tensors,
+            ranges: self.options.observe_ranges,
+            threads: self.options.int8.threads,
+            checkpoint: &|_| Ok(()),
+            progress: self.progress,
+            cancel: self.cancel,
+        };
+        let observation = observe(&pass, Observation::default())?;
+        self.cancel.check()?;
+        Ok(Calibrated::of(&observation, crate::calibration::binding(self.options, self.samples).ok()))
+    }
+
+    /// The scales of a cache. Where the histograms behind it lie beside it, they serve the search, which can then choose again.
+    fn from_cache(&self, path: &Path) -> Result<Calibrated> {
+        let cache = CalibrationCache::read(path)?;
+        let binding = crate::calibration::binding(self.options, self.samples)?;
+        let sidecar = Sidecar::read(path)?;
+        let force = self.options.int8.force;
+        if let (Some(sidecar), false) = (&sidecar, force) {
+            let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+            sidecar.require(&Binding { method: None, ..binding.clone() }, &bytes, path)?;
+        }
+        let needed = self.needed();
+        let known = |name: &str| self.graph.value_id(name).is_some();
+        let fit = check_tensors(&cache, &needed, &known);
+        if !force {
+            fit.require(path)?;
+        }
+        if let Saved::Observation(saved) = load_observation(&histograms_path(path))?
+            && saved.0.differences(&binding).is_empty()
+            && sidecar.is_some()
+        {
+            let mut calibrated = Calibrated::of(&saved.1, Some(binding));
+            if self.options.int8.method != CalibrationMethod::Auto {
+                calibrated.scales = scales_of(&cache);
+            }
+            return Ok(calibrated);
+        }
+        self.progress.note("scales are those of the cache; ranges are observed on the samples");
+        let ranges = match self.options.observe_ranges {
+            true => crate::calibration::observe_ranges(
+                self.runtime,
+                self.graph,
+                self.model,
+                self.samples,
+                self.progress,
+                self.cancel,
+            )?,
+            false => Ranges::default(),
+        };
+        let images = sidecar.map_or(0, |sidecar| sidecar.binding.images.unwrap_or_default());
+        Ok(Calibrated { histograms: BTreeMap::new(), scales: scales_of(&cache), ranges, images, binding: Some(binding) })
+    }
+
+    /// Tensors without which nodes with weights cannot be quantized.
+    fn needed(&self) -> Vec<String> {
+        let half = HalfPolicy { ranges: None, limit: self.half_limit, keep: &self.options.keep }.decide(self.graph);
+        let (excluded, excluded_tensors) = (HashMap::new(), HashMap::new());
+        let policy = super::Int8Policy {
+            half: &half,
+            keep: &self.options.keep,
+            excluded: &excluded,
+            excluded_tensors: &excluded_tensors,
+            form: Form::INPUTS_ONLY,
+        };
+        let tensors = policy.place(self.graph).tensors;
+        tensors.keys().map(|&value| self.graph.value(value).name.clone()).collect()
+    }
+}
+
+impl Calibrated {
+    fn of(observation: &Observation, binding: Option<Binding>) -> Calibrated {
+        Calibrated {
+            histograms: observation.histograms().map(|(name, histogram)| (name.to_owned(), histogram.clone())).collect(),
+            scales: HashMap::new(),
+            ranges: observation.ranges(),
+            images: observation.samples(),
+            binding,
+        }
+    }
+}
+
+fn scales_of(cache: &CalibrationCache) -> HashMap<String, f32> {
+    cache.entries().iter().map(|(name, scale)| (name.clone(), *scale)).collect()
+}
+
+/// A floor a little above another.
+fn beyond(floor: AccuracyFloor) -> AccuracyFloor {
+    let raise = |decibel: Option<f64>| decibel.map(|decibel| decibel + MARGIN_DB);
+    AccuracyFloor { sqnr_db: raise(floor.sqnr_db), channel_db: raise(floor.channel_db), ..floor }
+}
+
+/// A plan with scales that mean nothing, for builds that only look at memory: everything that can be quantized is.
+pub fn plan_for_memory(graph: &Graph, half: &PrecisionTable, options: &PrepareOptions) -> Plan {
+    let (excluded, excluded_tensors) = (HashMap::new(), HashMap::new());
+    let policy = super::Int8Policy {
+        half,
+        keep: &options.keep,
+        excluded: &excluded,
+        excluded_tensors: &excluded_tensors,
+        form: Form::FULL,
+    };
+    let placement = policy.place(graph);
+    let scales = placement.tensors.keys().map(|&value| (value, 1.0 / 64.0)).collect();
+    Plan { placement, scales, ..Plan::default() }
+}

@@ -1,0 +1,173 @@
+//! Looks at the channels of tensors on the calibration samples: their range, their mean, and their mean after quantization.
+//!
+//! Equalisation needs the first, bias correction the other two. The network runs in 32 bits; only sums are kept. Samples are shared out to threads, each with a session of
+//! one thread, and their sums are added up in the order of the samples, so that the result does not depend on the number of threads.
+
+use super::plan::Plan;
+use super::trial::{TrialGround, side_by_side};
+use crate::{Error, Result};
+use std::collections::{BTreeSet, HashMap};
+use trtforge_graph::{Graph, Tensor, ValueId};
+use trtforge_onnxruntime::{Observer, SessionConfig};
+
+/// What one channel of a tensor holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ChannelStatistics {
+    /// Least element, or 0.
+    pub min: f32,
+    /// Greatest element, or 0.
+    pub max: f32,
+    /// Mean.
+    pub mean: f64,
+    /// Mean after quantization, of what is quantized: the equalised channel where the tensor is equalised.
+    pub quantized_mean: f64,
+}
+
+/// Statistics of each channel, the second dimension of a tensor.
+pub type Survey = HashMap<ValueId, Vec<ChannelStatistics>>;
+
+/// Surveys the tensors of all plans, each with its own scales and factors; the network runs once per sample for all of them.
+///
+/// # Errors
+/// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
+pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan]) -> Result<Vec<Survey>> {
+    let wanted: BTreeSet<ValueId> = plans.iter().flat_map(|plan| plan.placement.tensors.keys().copied()).collect();
+    if wanted.is_empty() {
+        return Ok(plans.iter().map(|_| Survey::new()).collect());
+    }
+    let look = Look::new(ground, plans, &wanted);
+    let samples = side_by_side(
+        ground.surveyed().len(),
+        ground.threads(),
+        || look.open(),
+        |observer, index| look.sample(observer, index),
+    )?;
+    let mut totals: Vec<HashMap<ValueId, Sums>> = plans.iter().map(|_| HashMap::new()).collect();
+    for sample in samples {
+        for (total, sums) in totals.iter_mut().zip(sample) {
+            sums.into_iter().for_each(|(value, sums)| total.entry(value).or_default().merge(sums));
+        }
+    }
+    let finish = |sums: HashMap<ValueId, Sums>| sums.into_iter().map(|(value, sums)| (value, sums.finish())).collect();
+    Ok(totals.into_iter().map(finish).collect())
+}
+
+/// What one sample shows, for each plan.
+type Sample = Vec<HashMap<ValueId, Sums>>;
+
+struct Look<'a> {
+    ground: &'a TrialGround<'a>,
+    plans: &'a [&'a Plan],
+    by_name: HashMap<&'a str, ValueId>,
+    inner: Vec<&'a str>,
+}
+
+impl<'a> Look<'a> {
+    fn new(ground: &'a TrialGround<'a>, plans: &'a [&'a Plan], wanted: &BTreeSet<ValueId>) -> Self {
+        let graph: &'a Graph = ground.graph();
+        let name = |value: ValueId| graph.value(value).name.as_str();
+        let inner = wanted.iter().filter(|value| !graph.graph_inputs().contains(value)).map(|&value| name(value));
+        let by_name = wanted.iter().map(|&value| (name(value), value)).collect();
+        Look { ground, plans, by_name, inner: inner.collect() }
+    }
+
+    fn open(&self) -> Result<Observer> {
+        let model = self.ground.graph().clone().into_model().map_err(Error::pass("survey"))?;
+        let config = SessionConfig { threads: 1, ..SessionConfig::default() };
+        Ok(self.ground.runtime().observe(&model, &self.inner, &config)?)
+    }
+
+    fn sample(&self, observer: &mut Observer, index: usize) -> Result<Sample> {
+        self.ground.cancel().check()?;
+        let inputs = self.ground.sample(self.ground.surveyed()[index])?;
+        if inputs.is_empty() {
+            return Ok(self.plans.iter().map(|_| HashMap::new()).collect());
+        }
+        let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut sample: Sample = self.plans.iter().map(|_| HashMap::new()).collect();
+        let mut see = |name: &str, tensor: &Tensor| {
+            if let (Some(&value), Ok(values)) = (self.by_name.get(name), tensor.as_slice::<f32>()) {
+                for (plan, sums) in self.plans.iter().zip(&mut sample) {
+                    if plan.placement.tensors.contains_key(&value) {
+                        sums.entry(value).or_default().add(values, &tensor.shape, plan, value);
+                    }
+                }
+            }
+        };
+        borrowed.iter().for_each(|(name, tensor)| see(name, tensor));
+        if !self.inner.is_empty() {
+            observer.run(&borrowed, see)?;
+        }
+        Ok(sample)
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    channels: Vec<ChannelStatistics>,
+    elements: u64,
+}
+
+impl Sums {
+    fn add(&mut self, values: &[f32], shape: &[u64], plan: &Plan, value: ValueId) {
+        let (channels, inner) = match shape {
+            [_, channels, rest @ ..] if !rest.is_empty() => (*channels as usize, rest.iter().product::<u64>() as usize),
+            _ => return,
+        };
+        if channels == 0 || inner == 0 {
+            return;
+        }
+        self.channels.resize(channels, ChannelStatistics::default());
+        let scale = plan.scales.get(&value).copied().unwrap_or(1.0);
+        let equalization = plan.equalizations.get(&value);
+        for (run, values) in values.chunks(inner).enumerate() {
+            let (factor, offset) = equalization.map_or((1.0, 0.0), |equalization| equalization.channel(run % channels));
+            self.channels[run % channels].add(values, factor, offset, scale);
+        }
+        self.elements += (values.len() / channels) as u64;
+    }
+
+    fn merge(&mut self, other: Sums) {
+        if self.channels.is_empty() {
+            *self = other;
+            return;
+        }
+        for (own, more) in self.channels.iter_mut().zip(other.channels) {
+            own.min = own.min.min(more.min);
+            own.max = own.max.max(more.max);
+            own.mean += more.mean;
+            own.quantized_mean += more.quantized_mean;
+        }
+        self.elements += other.elements;
+    }
+
+    /// Sums become means.
+    fn finish(mut self) -> Vec<ChannelStatistics> {
+        let count = self.elements.max(1) as f64;
+        for channel in &mut self.channels {
+            channel.mean /= count;
+            channel.quantized_mean /= count;
+        }
+        self.channels
+    }
+}
+
+impl ChannelStatistics {
+    fn add(&mut self, values: &[f32], factor: f32, offset: f32, scale: f32) {
+        let inverse = (factor * scale).recip();
+        // Sums of a few thousand at a time in 32 bits keep the loop in vector registers, and exact enough.
+        for values in values.chunks(4096) {
+            let (mut min, mut max, mut sum, mut quantized) = (0f32, 0f32, 0f32, 0f32);
+            for &value in values {
+                min = min.min(value);
+                max = max.max(value);
+                sum += value;
+                quantized += ((value - offset) * inverse).round_ties_even().clamp(-128.0, 127.0);
+            }
+            self.min = self.min.min(min);
+            self.max = self.max.max(max);
+            self.mean += f64::from(sum);
+            self.quantized_mean += f64::from(quantized) * f64::from(scale);
+        }
+    }
+}
