@@ -2,14 +2,17 @@
 
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
+use crate::form::{Choice, LeanForm};
+use crate::int8::{DEFAULT_FLOOR, Int8Options, TRIED_SAMPLES};
 use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile, check_clashes};
-use crate::precision::{Precision, PrecisionCounts};
-use crate::prepare::{PrepareOptions, Prepared, open_samples, prepare};
+use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
+use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, open_samples, prepare};
+use crate::quantization::existing::{Existing, recognise};
 use crate::samples::SampleSource;
-use crate::size::ByteSize;
-use crate::stage::Stage;
+use crate::size::{ByteSize, format_bytes};
+use crate::stage::{Stage, Timings};
 use crate::verify::{Verification, check_floor, verify};
 use crate::{CancelFlag, Error, Progress, Result, digest};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,8 @@ use trtforge_graph::{Graph, Model};
 use trtforge_onnxruntime::OnnxRuntime;
 use trtforge_tensorrt::TensorRt;
 
+/// Operators that compute in INT8 unless something speaks against it.
+const IN_INT8: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
 /// Scratch memory allowed where nothing is said.
 pub const DEFAULT_WORKSPACE_BYTES: u64 = 1 << 30;
 /// The floor of a half-precision build where nothing is said.
@@ -42,6 +47,8 @@ pub struct BuildOptions {
     pub compute_capabilities: Vec<String>,
     /// Least accuracy of every output; 20 dB for FP16 where nothing is said.
     pub accuracy_floor: Option<AccuracyFloor>,
+    /// Whether an INT8 network may be laid out anew for the least memory: bands of rows, merged and split convolutions.
+    pub lean: bool,
     /// Whether the result is compared with the FP32 model.
     pub verify: bool,
     /// Where the rewritten model is written, if anywhere.
@@ -61,6 +68,7 @@ impl BuildOptions {
             auxiliary_streams: 0,
             compute_capabilities: vec![],
             accuracy_floor: None,
+            lean: true,
             verify: true,
             emit_onnx: None,
             force: false,
@@ -72,8 +80,11 @@ impl BuildOptions {
     }
 
     fn floor(&self) -> AccuracyFloor {
-        let default =
-            if self.prepare.precision == Precision::Fp16 { DEFAULT_HALF_FLOOR } else { AccuracyFloor::default() };
+        let default = match self.prepare.precision {
+            Precision::Fp32 => AccuracyFloor::default(),
+            Precision::Fp16 => DEFAULT_HALF_FLOOR,
+            Precision::Int8 | Precision::Auto => DEFAULT_FLOOR,
+        };
         self.accuracy_floor.unwrap_or(default)
     }
 }
@@ -106,28 +117,9 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     {
         return Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: true });
     }
-    let mut prepared = prepare(&options.prepare, &**progress, cancel)?;
-    let verification = verified(options, &mut prepared, &**progress, cancel)?;
-    let compile_options = CompileOptions {
-        workspace_bytes: options.workspace_bytes(),
-        auxiliary_streams: options.auxiliary_streams,
-        compute_capabilities: options.compute_capabilities.clone(),
-    };
-    let watch = Watch { progress, cancel };
-    let compiled = compile(
-        &libraries.tensorrt,
-        &prepared.model,
-        &prepared.shapes,
-        &compile_options,
-        &mut prepared.timings,
-        &watch,
-    )?;
-    cancel.check()?;
-    let io_bytes = largest_io_bytes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?;
-    if io_bytes.is_none() {
-        progress.note("the size of an output depends on the data: inputs and outputs are not counted");
-    }
-    let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
+    let made = make(options, &libraries, &Watch { progress, cancel })?;
+    let Made { mut prepared, verification, compiled, memory, form, notes } = made;
+    notes.iter().for_each(|note| progress.note(note));
     check_budget(&memory, options.memory_budget)?;
     if let Some(path) = &options.emit_onnx {
         emit(&prepared.model, path)?;
@@ -142,6 +134,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let (engine, staged) = (FileInfo { sha256, bytes: compiled.engine.len() as u64 }, staged?);
     prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &libraries.tensorrt);
+    manifest.form = form;
     let inputs = inputs.wait()?;
     manifest.fingerprint = fingerprint(options, inputs, &libraries);
     manifest.model.sha256.clone_from(&inputs.model);
@@ -151,6 +144,119 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     staged.commit()?;
     staged_manifest.commit()?;
     Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: false })
+}
+
+/// An engine in memory, and everything there is to say of it.
+struct Made {
+    prepared: Prepared,
+    verification: Option<(Verification, String)>,
+    compiled: Compiled,
+    memory: MemoryInfo,
+    form: Option<LeanForm>,
+    notes: Vec<String>,
+}
+
+/// Makes the engine in the precision asked for; for `auto` in INT8 and in FP16, and returns the one that takes less memory of those that reach the floor.
+fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
+    if options.prepare.precision != Precision::Auto {
+        return make_one(options, libraries, watch);
+    }
+    let floor = Some(options.floor());
+    let (mut best, mut failure, mut notes): (Option<(Precision, Made)>, Option<Error>, Vec<String>) =
+        (None, None, vec![]);
+    for precision in [Precision::Int8, Precision::Fp16] {
+        let mut one = BuildOptions { accuracy_floor: floor, ..options.clone() };
+        one.prepare.precision = precision;
+        one.prepare.int8.floor = floor;
+        match make_one(&one, libraries, watch) {
+            Ok(made) => {
+                notes.push(format!("{precision} takes {}", format_bytes(made.memory.total_bytes)));
+                if best.as_ref().is_none_or(|(_, best)| made.memory.total_bytes < best.memory.total_bytes) {
+                    best = Some((precision, made));
+                }
+            }
+            Err(error @ (Error::AccuracyFloor { .. } | Error::NothingToCalibrate)) => {
+                notes.push(format!("{precision} is out: {error}"));
+                failure.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match best {
+        Some((precision, mut made)) => {
+            notes.push(format!("auto chose {precision}"));
+            made.notes.append(&mut notes);
+            Ok(made)
+        }
+        None => Err(failure.unwrap_or(Error::NothingToCalibrate)),
+    }
+}
+
+fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
+    let (progress, cancel) = (&**watch.progress, watch.cancel);
+    let choice = lean_form(options, libraries, watch)?;
+    let mut prepare_options = options.prepare.clone();
+    let mut notes = Vec::new();
+    if let Some(choice) = &choice {
+        prepare_options.form = choice.form.clone();
+        let (from, to) = (format_bytes(choice.plain_bytes), format_bytes(choice.bytes));
+        notes.push(format!(
+            "laid out for memory: {from} of weights and activation became {to} ({} builds)",
+            choice.builds
+        ));
+    }
+    let mut prepared = prepare(&prepare_options, progress, cancel)?;
+    let verification = verified(options, &mut prepared, progress, cancel)?;
+    let compiled = compile(
+        &libraries.tensorrt,
+        &prepared.model,
+        &prepared.shapes,
+        &compile_options(options),
+        &mut prepared.timings,
+        watch,
+    )?;
+    cancel.check()?;
+    let io_bytes = largest_io_bytes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?;
+    if io_bytes.is_none() {
+        progress.note("the size of an output depends on the data: inputs and outputs are not counted");
+    }
+    let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
+    let form = choice.map(|choice| choice.form).filter(|form| !form.is_plain());
+    Ok(Made { prepared, verification, compiled, memory, form, notes })
+}
+
+fn compile_options(options: &BuildOptions) -> CompileOptions {
+    CompileOptions {
+        workspace_bytes: options.workspace_bytes(),
+        auxiliary_streams: options.auxiliary_streams,
+        compute_capabilities: options.compute_capabilities.clone(),
+    }
+}
+
+/// The form of an INT8 network that takes least memory, found by building it with scales that mean nothing. None where another form was not asked for, and where a
+/// calibration cache fixes the tensors.
+fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Choice>> {
+    if !options.lean || options.prepare.precision != Precision::Int8 || options.prepare.int8.cache.is_some() {
+        return Ok(None);
+    }
+    let (progress, cancel) = (&**watch.progress, watch.cancel);
+    let repaired = PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.prepare.clone() };
+    let repaired = prepare(&repaired, &(), cancel)?;
+    let graph = crate::prepare::typed_graph(&libraries.onnxruntime, repaired.model, "form")?;
+    if !matches!(recognise(&graph), Existing::None) {
+        return Ok(None);
+    }
+    progress.step("form");
+    let convert = |graph| convert_for_memory(graph, &options.prepare);
+    let judge = |model: &Model| {
+        let silent: Arc<dyn Progress> = Arc::new(());
+        let watch = Watch { progress: &silent, cancel };
+        let mut timings = Timings::default();
+        let options = compile_options(options);
+        let compiled = compile(&libraries.tensorrt, model, &repaired.shapes, &options, &mut timings, &watch)?;
+        Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
+    };
+    crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose().map(Some)
 }
 
 /// What is written must not lie on what is read, nor two outputs on one another.
@@ -232,6 +338,9 @@ fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Librar
         "observe_ranges": prepare.observe_ranges,
         "keep": keep,
         "half_io": prepare.half_io,
+        "int8": format!("{:?}", Int8Options { threads: 0, force: false, ..prepare.int8.clone() }),
+        "cache": prepare.int8.cache.as_deref().and_then(|cache| digest::of_file(cache).ok()),
+        "lean": options.lean,
         "workspace": options.workspace_bytes(),
         "memory_budget": options.memory_budget,
         "auxiliary_streams": options.auxiliary_streams,
@@ -275,13 +384,16 @@ fn verified(
     progress.step(Stage::Verify.name());
     let start = Instant::now();
     let samples = open_samples(&options.prepare, &options.prepare.model, &prepared.reference, &prepared.shapes)?;
-    let result = match verify(&OnnxRuntime::load()?, &prepared.reference, &prepared.model, &samples, progress, cancel) {
-        Err(Error::OnnxRuntime(error)) if error.is_unsupported() => {
-            progress.note(&format!("not verified: {error}"));
-            return Ok(None);
-        }
-        other => other?,
-    };
+    let quantized = prepared.decision.is_some();
+    let most = if quantized { TRIED_SAMPLES } else { usize::MAX };
+    let result =
+        match verify(&OnnxRuntime::load()?, &prepared.reference, &prepared.model, &samples, most, progress, cancel) {
+            Err(Error::OnnxRuntime(error)) if error.is_unsupported() => {
+                progress.note(&format!("not verified: {error}"));
+                return Ok(None);
+            }
+            other => other?,
+        };
     prepared.timings.add(Stage::Verify, start.elapsed().as_secs_f64() * 1e3);
     for note in &result.notes {
         progress.note(note);
@@ -295,7 +407,7 @@ fn verified(
     if result.outputs.is_empty() {
         return Ok(None);
     }
-    let on = format!("{} ({})", samples.description(), samples.len());
+    let on = format!("{} ({})", samples.description(), result.samples);
     Ok(Some((result, on)))
 }
 
@@ -348,6 +460,8 @@ fn manifest(
         },
         engine,
         precision: precision_info(options, prepared),
+        calibration: prepared.decision.as_ref().map(|decision| decision.calibration.clone()),
+        form: None,
         shapes: prepared.shapes.ranges.clone(),
         memory,
         accuracy,
@@ -367,9 +481,16 @@ fn precision_info(options: &BuildOptions, prepared: &Prepared) -> PrecisionInfo 
     } else {
         decided
     };
-    let kept =
-        prepared.table.kept().map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
-    PrecisionInfo { requested: options.prepare.precision.name().into(), nodes, kept }
+    let quantized = prepared.decision.as_ref();
+    let left = |row: &&PrecisionRow| quantized.is_some() && IN_INT8.contains(&row.operator.as_str());
+    let kept = prepared
+        .table
+        .rows()
+        .iter()
+        .filter(|row| row.precision == NodePrecision::Fp32 || row.precision == NodePrecision::Fp16 && left(row));
+    let kept = kept.map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
+    let int8_flops = quantized.map(|decision| decision.int8_share);
+    PrecisionInfo { requested: options.prepare.precision.name().into(), nodes, kept, int8_flops }
 }
 
 fn node_count(model: &Model) -> usize {

@@ -25,7 +25,7 @@ pub struct CompareOptions {
 /// [`Error::Model`] where one cannot be read, [`Error::InputsDiffer`] where they do not take the same inputs, those of ONNX Runtime and of the samples.
 pub fn compare(options: &CompareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Verification> {
     let Opened { runtime, reference, candidate, samples } = open(options, progress)?;
-    verify(&runtime, &reference, &candidate, &samples, progress, cancel)
+    verify(&runtime, &reference, &candidate, &samples, usize::MAX, progress, cancel)
 }
 
 /// Both models with the same shapes, and what they are fed.

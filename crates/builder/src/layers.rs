@@ -267,7 +267,15 @@ mod tests {
     }
 
     fn accuracy(sqnr_db: Option<f64>, non_finite: u64) -> OutputAccuracy {
-        OutputAccuracy { output: "v".into(), sqnr_db, cosine: 1.0, max_abs: 0.0, reference_max_abs: 1.0, non_finite }
+        OutputAccuracy {
+            output: "v".into(),
+            sqnr_db,
+            channel_db: None,
+            cosine: 1.0,
+            max_abs: 0.0,
+            reference_max_abs: 1.0,
+            non_finite,
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The schema is versioned; a reader refuses a newer one instead of guessing.
 
+use crate::form::LeanForm;
+use crate::int8::CalibrationSummary;
 use crate::precision::PrecisionCounts;
 use crate::shapes::ShapeRange;
 use crate::{Error, Result};
@@ -29,6 +31,12 @@ pub struct Manifest {
     pub engine: FileInfo,
     /// Precision asked for and what came of it.
     pub precision: PrecisionInfo,
+    /// What INT8 was calibrated on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationSummary>,
+    /// How the network was laid out anew to take less memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<LeanForm>,
     /// Shape range per input.
     pub shapes: BTreeMap<String, ShapeRange>,
     /// Memory the engine takes.
@@ -81,12 +89,15 @@ pub struct FileInfo {
 }
 
 /// Precision asked for and decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrecisionInfo {
     /// `fp32`, `fp16`, `int8` or `auto`.
     pub requested: String,
     /// Nodes per precision after the passes.
     pub nodes: PrecisionCounts,
+    /// Share of the arithmetic of nodes with weights that is done in INT8, from 0 to 1; absent where nothing was quantized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8_flops: Option<f64>,
     /// Nodes that stay above the requested precision and why.
     pub kept: Vec<KeptNode>,
 }
@@ -189,8 +200,11 @@ pub(crate) mod tests {
             precision: PrecisionInfo {
                 requested: "fp16".into(),
                 nodes: PrecisionCounts { fp32: 1, fp16: 2, int8: 0 },
+                int8_flops: None,
                 kept: vec![KeptNode { node: "n".into(), reason: "r".into() }],
             },
+            calibration: None,
+            form: None,
             shapes: BTreeMap::from([("x".into(), ShapeRange::fixed("1x3x8x8".parse().unwrap()))]),
             memory: MemoryInfo {
                 weights_bytes: 1,

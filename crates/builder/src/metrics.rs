@@ -24,6 +24,9 @@ pub struct OutputAccuracy {
     pub output: String,
     /// `10 log10(sum reference^2 / sum (candidate - reference)^2)` in decibel; `None` where both agree exactly.
     pub sqnr_db: Option<f64>,
+    /// Decibel of error against signal, channel by channel and averaged: `int8::Loss` says how; `None` where both agree exactly or nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_db: Option<f64>,
     /// Cosine of the angle between both outputs taken as vectors; 1 where both are zero.
     pub cosine: f64,
     /// Largest `|candidate - reference|`.
@@ -65,6 +68,7 @@ impl ErrorSums {
         OutputAccuracy {
             output: output.to_owned(),
             sqnr_db: self.sqnr_db(),
+            channel_db: None,
             cosine: self.cosine(),
             max_abs: self.max_abs,
             reference_max_abs: self.max_reference,

@@ -1,19 +1,19 @@
 //! From a model file to the model that TensorRT gets: every step before verification and compilation, in one place and one order.
 
 use crate::calibration::observe_ranges;
+use crate::form::LeanForm;
+use crate::int8::{Deciding, Decision, Int8Options, Plan, plan_for_memory};
 use crate::passes::{
-    CancelCasts, ConvertToHalf, HalfInputsOutputs, WeightForm, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
-    ResolvedShapes, freeze_shapes, resolve_shapes, run_pass,
+    CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
+    ResolvedShapes, WeightForm, freeze_shapes, resolve_shapes, run_pass,
 };
+use crate::precision::node_label;
 use crate::precision::{HALF_MAX, HalfPolicy, Keep, Precision, PrecisionTable, Ranges};
+use crate::quantization::existing::{self, Existing};
 use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
 use crate::shapes::ShapeRequest;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
-use crate::form::LeanForm;
-use crate::int8::{Deciding, Decision, Int8Options, Plan};
-use crate::precision::node_label;
-use crate::quantization::existing::{self, Existing};
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Graph, Model, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
@@ -109,6 +109,9 @@ pub struct Prepared {
 /// # Errors
 /// Those of the steps; nothing is written except dumps that were asked for.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
+    if options.precision == Precision::Auto {
+        return Err(Error::PrecisionUnavailable { precision: options.precision.name() });
+    }
     Preparation { options, progress, cancel, timings: Timings::default() }.run()
 }
 
@@ -315,7 +318,8 @@ impl Preparation<'_> {
         let (plain, plugins) = PluginNodes::set_aside(&repaired)?;
         if plain.as_ref().is_some_and(|plain| plain.proto().graph.input.len() > repaired.proto().graph.input.len()) {
             return Err(Error::Samples(
-                "what plugins write is read by other nodes, and plugins cannot run here, so INT8 cannot be judged".into(),
+                "what plugins write is read by other nodes, and plugins cannot run here, so INT8 cannot be judged"
+                    .into(),
             ));
         }
         let mut graph = typed_graph(runtime, plain.unwrap_or(repaired), "calibrate")?;
@@ -337,7 +341,8 @@ impl Preparation<'_> {
             prepared.decision = Some(decision);
             return Ok(prepared);
         }
-        let converted = self.stage(Stage::Convert, |this| this.convert_plan(graph, &decision.found.plan, &decision.half))?;
+        let converted =
+            self.stage(Stage::Convert, |this| this.convert_plan(graph, &decision.found.plan, &decision.half))?;
         let converted = plugins.put_back(converted);
         self.dump(Stage::Convert, &converted)?;
         let mut prepared = self.prepared(converted, reference, shapes, table, Some(decision.ranges.clone()));
@@ -349,11 +354,14 @@ impl Preparation<'_> {
         let model = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
         let samples = open_samples(self.options, &self.options.model, &model, shapes)?;
         if samples.is_synthetic() {
-            self.progress.note("calibrated on synthetic inputs: give real ones with --calibration for a result to rely on");
+            self.progress
+                .note("calibrated on synthetic inputs: give real ones with --calibration for a result to rely on");
         }
-        let patterns = self.options.keep.iter().filter(|keep| {
-            !graph.node_ids().any(|node| keep.pattern.is_match(&node_label(graph, node)))
-        });
+        let patterns = self
+            .options
+            .keep
+            .iter()
+            .filter(|keep| !graph.node_ids().any(|node| keep.pattern.is_match(&node_label(graph, node))));
         patterns.for_each(|keep| self.progress.note(&format!("--keep pattern `{}` matches no node", keep.pattern)));
         let deciding = Deciding {
             runtime,
@@ -385,10 +393,7 @@ impl Preparation<'_> {
     }
 
     fn convert(&mut self, mut graph: Graph, table: &PrecisionTable) -> Result<Model> {
-        // Applied once: a second look would convert again what the table still calls half.
-        for patch in (ConvertToHalf { table }).patches(&mut graph)? {
-            graph.apply(patch).map_err(Error::pass("convert-to-half"))?;
-        }
+        to_half(&mut graph, table)?;
         if self.options.half_io {
             run_pass(&HalfInputsOutputs, &mut graph, self.progress)?;
         }
@@ -444,4 +449,24 @@ fn fillable_inputs(graph: &Graph, shapes: &ResolvedShapes) -> Result<Vec<SampleI
         }
     }
     Ok(sample_inputs(&types, &shapes.ranges))
+}
+
+/// A network in 32 bits as its INT8 form goes to TensorRT, with scales that mean nothing: for builds that only ask for memory.
+pub(crate) fn convert_for_memory(mut graph: Graph, options: &PrepareOptions) -> Result<Model> {
+    let half = HalfPolicy { ranges: None, limit: HALF_MAX, keep: &options.keep }.decide(&graph);
+    let inserted = plan_for_memory(&graph, &half, options).apply(&mut graph, WeightForm::Integers)?;
+    let mut half = half;
+    inserted.carry_over(&graph, &mut half);
+    to_half(&mut graph, &half)?;
+    run_pass(&CancelCasts, &mut graph, &())?;
+    graph.remove_dead();
+    graph.into_model().map_err(Error::pass("convert-to-half"))
+}
+
+/// Applies a table. Once: a second look would convert again what the table still calls half.
+fn to_half(graph: &mut Graph, table: &PrecisionTable) -> Result<()> {
+    for patch in (ConvertToHalf { table }).patches(graph)? {
+        graph.apply(patch).map_err(Error::pass("convert-to-half"))?;
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! model runs without ONNX Runtime's optimisations, which would change what is rounded where.
 
 use crate::config::AccuracyFloor;
+use crate::int8::Loss;
 use crate::manifest::OutputAccuracy;
 use crate::metrics::ErrorSums;
 use crate::passes::emulate_half;
@@ -24,7 +25,7 @@ pub struct Verification {
     pub samples: usize,
 }
 
-/// Compares `candidate` with `reference` on `samples`.
+/// Compares `candidate` with `reference` on `samples`, on `most` of them at most, evenly spread.
 ///
 /// # Errors
 /// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
@@ -33,6 +34,7 @@ pub fn verify(
     reference: &Model,
     candidate: &Model,
     samples: &Samples,
+    most: usize,
     progress: &dyn Progress,
     cancel: &CancelFlag,
 ) -> Result<Verification> {
@@ -40,7 +42,7 @@ pub fn verify(
     let candidate = runnable(runtime, candidate)?;
     let mut candidate = runtime.session(&candidate, &faithful(&candidate))?;
     let (mut sums, mut tally, mut compared) = (Sums::default(), samples.tally(), 0);
-    for index in 0..samples.len() {
+    for (position, index) in samples.spread(most).enumerate() {
         cancel.check()?;
         let batch = samples.get(index)?;
         tally.add(batch.unreadable, progress)?;
@@ -51,11 +53,13 @@ pub fn verify(
         let inputs = batch.inputs;
         let expected = run(&mut reference, &inputs)?;
         let inputs = as_wanted(&candidate, inputs)?;
-        let actual: HashMap<String, Tensor> = run(&mut candidate, &inputs)?.into_iter().collect();
+        let actual = run(&mut candidate, &inputs)?;
+        sums.loss.add(&expected, &actual);
+        let actual: HashMap<String, Tensor> = actual.into_iter().collect();
         for (name, tensor) in expected {
             sums.add(name, &tensor, &actual);
         }
-        progress.advance("samples compared", index as u64 + 1, samples.len() as u64);
+        progress.advance("samples compared", position as u64 + 1, samples.len().min(most) as u64);
     }
     Ok(sums.finish(compared))
 }
@@ -105,6 +109,7 @@ struct Sums {
     order: Vec<String>,
     by_output: HashMap<String, ErrorSums>,
     notes: BTreeMap<String, String>,
+    loss: Loss,
 }
 
 impl Sums {
@@ -128,7 +133,12 @@ impl Sums {
     }
 
     fn finish(self, samples: usize) -> Verification {
-        let outputs = self.order.iter().map(|name| self.by_output[name].finish(name)).collect();
+        let channels: HashMap<&str, f64> = self.loss.channels_by_output().collect();
+        let outputs = self.order.iter().map(|name| {
+            let channel_db = channels.get(name.as_str()).copied().filter(|decibel| decibel.is_finite());
+            OutputAccuracy { channel_db, ..self.by_output[name].finish(name) }
+        });
+        let outputs = outputs.collect();
         Verification { outputs, notes: self.notes.into_values().collect(), samples }
     }
 }
@@ -143,6 +153,7 @@ pub fn check_floor(outputs: &[OutputAccuracy], floor: &AccuracyFloor) -> Result<
         output.non_finite > 0
             || floor.sqnr_db.is_some_and(|least| sqnr(output) < least)
             || floor.cosine.is_some_and(|least| output.cosine < least)
+            || floor.channel_db.is_some_and(|least| output.channel_db.is_some_and(|decibel| decibel < least))
     };
     let worst = outputs.iter().filter(fails).min_by(|a, b| {
         (b.non_finite, sqnr(a)).partial_cmp(&(a.non_finite, sqnr(b))).unwrap_or(std::cmp::Ordering::Equal)
@@ -156,7 +167,8 @@ pub fn check_floor(outputs: &[OutputAccuracy], floor: &AccuracyFloor) -> Result<
 fn describe_floor(floor: &AccuracyFloor) -> String {
     let sqnr = floor.sqnr_db.map(|value| format!("sqnr_db={value}"));
     let cosine = floor.cosine.map(|value| format!("cosine={value}"));
-    let parts: Vec<String> = sqnr.into_iter().chain(cosine).collect();
+    let channels = floor.channel_db.map(|value| format!("channel_db={value}"));
+    let parts: Vec<String> = sqnr.into_iter().chain(cosine).chain(channels).collect();
     if parts.is_empty() { "finite outputs".into() } else { parts.join(" and ") }
 }
 
@@ -168,6 +180,7 @@ mod tests {
         OutputAccuracy {
             output: format!("{sqnr_db}"),
             sqnr_db: Some(sqnr_db),
+            channel_db: None,
             cosine,
             max_abs: 0.0,
             reference_max_abs: 1.0,
@@ -188,6 +201,12 @@ mod tests {
     fn non_finite_elements_fail_every_floor() {
         assert!(check_floor(&[output(90.0, 1.0, 1)], &AccuracyFloor::default()).is_err());
         assert!(check_floor(&[output(1.0, 0.1, 0)], &AccuracyFloor::default()).is_ok());
-        assert!(check_floor(&[output(90.0, 0.9, 0)], &AccuracyFloor { sqnr_db: None, cosine: Some(0.99), channel_db: None }).is_err());
+        assert!(
+            check_floor(
+                &[output(90.0, 0.9, 0)],
+                &AccuracyFloor { sqnr_db: None, cosine: Some(0.99), channel_db: None }
+            )
+            .is_err()
+        );
     }
 }

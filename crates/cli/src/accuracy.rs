@@ -3,10 +3,11 @@
 use trtforge_builder::OutputAccuracy;
 
 /// Headers for the cells of [`cells`].
-pub const HEADERS: [&str; 4] = ["OUTPUT", ">SQNR dB", ">COSINE", ">MAX ERROR"];
+pub const HEADERS: [&str; 5] = ["OUTPUT", ">SQNR dB", ">CHANNEL dB", ">COSINE", ">MAX ERROR"];
 
-/// Name, SQNR, cosine and largest error of one output.
-pub fn cells(output: &OutputAccuracy) -> [String; 4] {
+/// Name, SQNR, channel-wise SQNR, cosine and largest error of one output.
+pub fn cells(output: &OutputAccuracy) -> [String; 5] {
     let sqnr = output.sqnr_db.map_or_else(|| "exact".to_owned(), |decibel| format!("{decibel:.1}"));
-    [output.output.clone(), sqnr, format!("{:.6}", output.cosine), format!("{:.3e}", output.max_abs)]
+    let channels = output.channel_db.map_or_else(|| "exact".to_owned(), |decibel| format!("{decibel:.1}"));
+    [output.output.clone(), sqnr, channels, format!("{:.6}", output.cosine), format!("{:.3e}", output.max_abs)]
 }

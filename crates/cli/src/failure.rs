@@ -72,11 +72,6 @@ impl std::error::Error for Failure {
     }
 }
 
-/// The answer to something that is planned but not there yet.
-pub fn not_available(what: &str) -> Failure {
-    Failure::usage(format!("{what} is not available in this version"))
-}
-
 /// An error as it is shown.
 #[derive(Debug, Serialize)]
 struct Report {

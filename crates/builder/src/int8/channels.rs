@@ -27,8 +27,13 @@ impl ChannelMap {
             _ => return None,
         };
         let (inputs, outputs) = if transposed { (first, second * groups) } else { (second * groups, first) };
-        (inputs > 0 && outputs % groups == 0 && inputs % groups == 0)
-            .then_some(ChannelMap { inputs, outputs, groups, kernel, transposed })
+        (inputs > 0 && outputs % groups == 0 && inputs % groups == 0).then_some(ChannelMap {
+            inputs,
+            outputs,
+            groups,
+            kernel,
+            transposed,
+        })
     }
 
     /// Whether every output channel reads one input channel.

@@ -37,7 +37,8 @@ fn correction(graph: &Graph, plan: &Plan, survey: &Survey, node: NodeId) -> Opti
     let mut correction = vec![0f64; map.outputs];
     map.for_each(|index, input, output| {
         let channel = &channels[input];
-        correction[output] += f64::from(exact[index]) * channel.mean - f64::from(quantized[index]) * channel.quantized_mean;
+        correction[output] +=
+            f64::from(exact[index]) * channel.mean - f64::from(quantized[index]) * channel.quantized_mean;
     });
     Some(correction.into_iter().map(|value| value as f32).collect())
 }

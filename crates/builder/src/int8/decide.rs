@@ -6,8 +6,8 @@ use super::search::{Found, Search};
 use super::trial::TrialGround;
 use super::work::Work;
 use crate::calibration::{
-    Binding, CalibrateOptions, CalibrationCache, Histogram, Method, Observation, Pass, Saved, Sidecar,
-    calibrated_tensors, calibrate, check_tensors, histograms_path, load_observation, observe,
+    Binding, CalibrateOptions, CalibrationCache, Histogram, Method, Observation, Pass, Saved, Sidecar, calibrate,
+    calibrated_tensors, check_tensors, histograms_path, load_observation, observe,
 };
 use crate::config::CalibrationMethod;
 use crate::precision::{HalfPolicy, PrecisionTable, Ranges};
@@ -253,7 +253,13 @@ impl Deciding<'_> {
             false => Ranges::default(),
         };
         let images = sidecar.map_or(0, |sidecar| sidecar.binding.images.unwrap_or_default());
-        Ok(Calibrated { histograms: BTreeMap::new(), scales: scales_of(&cache), ranges, images, binding: Some(binding) })
+        Ok(Calibrated {
+            histograms: BTreeMap::new(),
+            scales: scales_of(&cache),
+            ranges,
+            images,
+            binding: Some(binding),
+        })
     }
 
     /// Tensors without which nodes with weights cannot be quantized.
@@ -275,7 +281,10 @@ impl Deciding<'_> {
 impl Calibrated {
     fn of(observation: &Observation, binding: Option<Binding>) -> Calibrated {
         Calibrated {
-            histograms: observation.histograms().map(|(name, histogram)| (name.to_owned(), histogram.clone())).collect(),
+            histograms: observation
+                .histograms()
+                .map(|(name, histogram)| (name.to_owned(), histogram.clone()))
+                .collect(),
             scales: HashMap::new(),
             ranges: observation.ranges(),
             images: observation.samples(),

@@ -41,7 +41,12 @@ impl Equalization {
     ///
     /// A factor is `size^strength / rms^(1 - strength)`, scaled to lie around 1: with strength 1 all channels become equally large, with less of it a channel whose weights
     /// are large keeps more of its size, so that the weights do not suffer for it (Xiao et al., SmoothQuant, 2023).
-    pub fn of(channels: &[ChannelStatistics], weight_rms: &[f32], strength: f32, shift: bool) -> Option<(Equalization, f32)> {
+    pub fn of(
+        channels: &[ChannelStatistics],
+        weight_rms: &[f32],
+        strength: f32,
+        shift: bool,
+    ) -> Option<(Equalization, f32)> {
         let placed: Vec<(f32, f32)> = channels.iter().map(|channel| channel.place(shift)).collect();
         let largest = placed.iter().fold(0f32, |largest, (size, _)| largest.max(*size));
         if channels.len() < 2 || largest <= 0.0 || !largest.is_finite() || weight_rms.len() != channels.len() {
@@ -64,11 +69,7 @@ impl Equalization {
 impl ChannelStatistics {
     /// Size and centre of a channel.
     fn place(&self, shift: bool) -> (f32, f32) {
-        if shift {
-            ((self.max - self.min) / 2.0, (self.max + self.min) / 2.0)
-        } else {
-            (self.max.max(-self.min), 0.0)
-        }
+        if shift { ((self.max - self.min) / 2.0, (self.max + self.min) / 2.0) } else { (self.max.max(-self.min), 0.0) }
     }
 }
 

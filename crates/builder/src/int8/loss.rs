@@ -34,8 +34,12 @@ impl Loss {
     pub fn add(&mut self, expected: &[(String, Tensor)], actual: &[(String, Tensor)]) {
         let actual: HashMap<&str, &Tensor> = actual.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         for (name, expected) in expected {
-            let Some(actual) = actual.get(name.as_str()).filter(|actual| actual.shape == expected.shape) else { continue };
-            let (Ok(expected_values), Ok(actual_values)) = (expected.to_vec_f32(), actual.to_vec_f32()) else { continue };
+            let Some(actual) = actual.get(name.as_str()).filter(|actual| actual.shape == expected.shape) else {
+                continue;
+            };
+            let (Ok(expected_values), Ok(actual_values)) = (expected.to_vec_f32(), actual.to_vec_f32()) else {
+                continue;
+            };
             let (channels, inner) = channels(&expected.shape);
             self.output(name, channels).add(&expected_values, &actual_values, inner);
         }
@@ -75,6 +79,11 @@ impl Loss {
     /// The same in decibel; larger is better, infinite where nothing is lost.
     pub fn decibel(&self, floor: &AccuracyFloor) -> f64 {
         decibel(self.share(floor))
+    }
+
+    /// Decibel of each output, averaged over its channels, by its name.
+    pub fn channels_by_output(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.outputs.iter().map(|output| (output.name.as_str(), decibel(output.mean_over_channels())))
     }
 
     /// Whether every output reaches the floor.
@@ -187,7 +196,8 @@ mod tests {
     const FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: None, cosine: None, channel_db: Some(20.0) };
 
     fn loss(shape: &[u64], expected: &[f32], actual: &[f32]) -> Loss {
-        let tensor = |values: &[f32]| vec![("y".to_owned(), Tensor::from_vec(shape.to_vec(), values.to_vec()).unwrap())];
+        let tensor =
+            |values: &[f32]| vec![("y".to_owned(), Tensor::from_vec(shape.to_vec(), values.to_vec()).unwrap())];
         let mut loss = Loss::default();
         loss.add(&tensor(expected), &tensor(actual));
         loss

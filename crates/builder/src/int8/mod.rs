@@ -27,5 +27,5 @@ pub use policy::{Form, Int8Policy};
 pub use search::{Found, Search};
 pub use survey::{ChannelStatistics, Survey, survey};
 pub use trial::TrialGround;
-pub use work::Work;
 pub use weights::{QuantizedWeight, WeightSlot, quantize};
+pub use work::Work;

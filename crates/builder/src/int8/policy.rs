@@ -111,7 +111,8 @@ impl Decision<'_> {
         if self.policy.half.precision(node) != NodePrecision::Fp16 {
             return Err(self.policy.half.row(node).map_or_else(String::new, |row| row.reason.clone()));
         }
-        let value = graph.input(node, 0).filter(|&value| is_float32(graph, value)).ok_or("its input is no 32-bit data")?;
+        let value =
+            graph.input(node, 0).filter(|&value| is_float32(graph, value)).ok_or("its input is no 32-bit data")?;
         if let Some(reason) = self.policy.excluded_tensors.get(&value) {
             return Err(reason.clone());
         }
@@ -190,7 +191,9 @@ impl Decision<'_> {
             }
             "Resize" if form.moves && is_nearest(graph, node) => Some(Carrier { inputs: first()?, keeps_scale: true }),
             op if form.moves && MOVES.contains(&op) => Some(Carrier { inputs: first()?, keeps_scale: true }),
-            "AveragePool" | "GlobalAveragePool" if form.averages => Some(Carrier { inputs: first()?, keeps_scale: false }),
+            "AveragePool" | "GlobalAveragePool" if form.averages => {
+                Some(Carrier { inputs: first()?, keeps_scale: false })
+            }
             _ => None,
         }
     }
@@ -211,8 +214,12 @@ impl Decision<'_> {
     }
 
     fn say(&mut self, node: NodeId, precision: NodePrecision, reason: String) {
-        let row =
-            PrecisionRow { node: node_label(self.graph, node), operator: self.graph.op_type(node).to_owned(), precision, reason };
+        let row = PrecisionRow {
+            node: node_label(self.graph, node),
+            operator: self.graph.op_type(node).to_owned(),
+            precision,
+            reason,
+        };
         self.placement.rows.insert(node, row);
     }
 
@@ -221,7 +228,10 @@ impl Decision<'_> {
         for (&value, tensor) in &mut self.placement.tensors {
             let next = numbers.len();
             let root = self.groups.find(value);
-            *tensor = QuantizedTensor { group: *numbers.entry(root).or_insert(next), reads: std::mem::take(&mut tensor.reads) };
+            *tensor = QuantizedTensor {
+                group: *numbers.entry(root).or_insert(next),
+                reads: std::mem::take(&mut tensor.reads),
+            };
         }
         self.placement
     }

@@ -13,8 +13,8 @@ use super::policy::{Form, Int8Policy};
 use super::survey::{ChannelStatistics, Survey, survey};
 use super::trial::TrialGround;
 use crate::calibration::{Histogram, LEVELS, Method, half_scale, scale_of, threshold};
-use crate::precision::{Keep, PrecisionTable};
 use crate::int8::work::Work;
+use crate::precision::{Keep, PrecisionTable};
 use crate::{AccuracyFloor, Progress, Result};
 use std::collections::{BTreeMap, HashMap};
 use trtforge_graph::{NodeId, ValueId};
@@ -115,7 +115,11 @@ impl Search<'_> {
         Ok(Found { plan, loss, reached, plain, methods, left, notes })
     }
 
-    fn policy<'p>(&'p self, excluded: &'p HashMap<NodeId, String>, tensors: &'p HashMap<ValueId, String>) -> Int8Policy<'p> {
+    fn policy<'p>(
+        &'p self,
+        excluded: &'p HashMap<NodeId, String>,
+        tensors: &'p HashMap<ValueId, String>,
+    ) -> Int8Policy<'p> {
         Int8Policy { half: self.half, keep: self.keep, excluded, excluded_tensors: tensors, form: self.form }
     }
 

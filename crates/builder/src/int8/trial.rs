@@ -42,14 +42,23 @@ impl<'a> TrialGround<'a> {
         cancel: &'a CancelFlag,
     ) -> Result<Self> {
         let inputs: Vec<Named> =
-            spread(samples.len(), tried).map(|index| Ok(samples.get(index)?.inputs)).collect::<Result<_>>()?;
+            samples.spread(tried).map(|index| Ok(samples.get(index)?.inputs)).collect::<Result<_>>()?;
         // A batch of which no image could be read has no inputs.
         let inputs: Vec<Named> = inputs.into_iter().filter(|inputs| !inputs.is_empty()).collect();
         if inputs.is_empty() {
             return Err(Error::Samples(format!("{} gives nothing to try quantized forms on", samples.description())));
         }
-        let surveyed = spread(samples.len(), surveyed).collect();
-        let mut ground = TrialGround { runtime, graph, samples, surveyed, inputs, references: vec![], threads: threads.max(1), cancel };
+        let surveyed = samples.spread(surveyed).collect();
+        let mut ground = TrialGround {
+            runtime,
+            graph,
+            samples,
+            surveyed,
+            inputs,
+            references: vec![],
+            threads: threads.max(1),
+            cancel,
+        };
         let mut session = ground.open(&model_of(graph)?)?;
         ground.references = ground.inputs.iter().map(|inputs| run(&mut session, inputs)).collect::<Result<_>>()?;
         Ok(ground)
@@ -92,12 +101,17 @@ impl<'a> TrialGround<'a> {
     /// Those of the rewrite and of ONNX Runtime; [`Error::Cancelled`].
     pub fn loss(&self, plan: &Plan) -> Result<Loss> {
         let model = self.quantized(plan)?;
-        let losses = side_by_side(self.inputs.len(), self.threads, || self.open(&model), |session, index| {
-            self.cancel.check()?;
-            let mut loss = Loss::default();
-            loss.add(&self.references[index], &run(session, &self.inputs[index])?);
-            Ok(loss)
-        })?;
+        let losses = side_by_side(
+            self.inputs.len(),
+            self.threads,
+            || self.open(&model),
+            |session, index| {
+                self.cancel.check()?;
+                let mut loss = Loss::default();
+                loss.add(&self.references[index], &run(session, &self.inputs[index])?);
+                Ok(loss)
+            },
+        )?;
         let mut total = Loss::default();
         losses.iter().for_each(|loss| total.merge(loss));
         Ok(total)
@@ -115,12 +129,17 @@ impl<'a> TrialGround<'a> {
         done: impl Fn(usize) + Sync,
     ) -> Result<Vec<Loss>> {
         let finished = AtomicUsize::new(0);
-        side_by_side(count, self.threads, || Ok(()), |(), index| {
-            self.cancel.check()?;
-            let loss = self.try_plan(&plan(index), samples)?;
-            done(finished.fetch_add(1, Ordering::Relaxed) + 1);
-            Ok(loss)
-        })
+        side_by_side(
+            count,
+            self.threads,
+            || Ok(()),
+            |(), index| {
+                self.cancel.check()?;
+                let loss = self.try_plan(&plan(index), samples)?;
+                done(finished.fetch_add(1, Ordering::Relaxed) + 1);
+                Ok(loss)
+            },
+        )
     }
 
     fn try_plan(&self, plan: &Plan, samples: usize) -> Result<Loss> {
@@ -181,12 +200,6 @@ pub(super) fn side_by_side<Tool, T: Send>(
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Pieces behind a failure were not begun.
     results.into_iter().flatten().collect()
-}
-
-/// Up to `wanted` of `count` positions, evenly spread.
-fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
-    let wanted = wanted.min(count);
-    (0..wanted).map(move |position| position * count / wanted)
 }
 
 fn model_of(graph: &Graph) -> Result<Model> {

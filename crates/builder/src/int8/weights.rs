@@ -64,7 +64,9 @@ impl QuantizedWeight {
         let integers = self.values.as_slice::<i8>().unwrap_or_default();
         let layout = Layout::of(&self.values.shape, self.axis);
         let mut values = vec![0f32; integers.len()];
-        layout.for_each(integers.len(), |index, channel| values[index] = f32::from(integers[index]) * self.scales[channel]);
+        layout.for_each(integers.len(), |index, channel| {
+            values[index] = f32::from(integers[index]) * self.scales[channel]
+        });
         values
     }
 }

@@ -41,7 +41,8 @@ fn operations(graph: &Graph, node: NodeId) -> Option<f64> {
         }
         _ => None,
     };
-    let (input, weight, output) = (count(graph.input(node, 0))?, count(graph.input(node, 1))?, count(graph.output(node, 0))?);
+    let (input, weight, output) =
+        (count(graph.input(node, 0))?, count(graph.input(node, 1))?, count(graph.output(node, 0))?);
     let product = |shape: &[f64]| shape.iter().product::<f64>();
     Some(match graph.op_type(node) {
         "Conv" => product(&output) * product(weight.get(1..)?),

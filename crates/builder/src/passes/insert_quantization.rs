@@ -5,8 +5,8 @@
 //! Everything is symmetric: zero-points are zeros. Numerical effect: rounding to the scale's grid, saturation beyond it.
 //! Precondition: opset 13, for scales per channel; 19 before anything is turned into half precision.
 
-use crate::precision::{NodePrecision, PrecisionRow, PrecisionTable, node_label};
 use crate::int8::{ChannelMap, Equalization, Plan, QuantizedWeight, Read, WeightSlot, scale_inputs};
+use crate::precision::{NodePrecision, PrecisionRow, PrecisionTable, node_label};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use trtforge_graph::construct::{node, scalar, tensor};
@@ -55,7 +55,9 @@ impl InsertQuantization<'_> {
                 continue;
             }
             self.add_pair(graph, &mut patch, value, &tensor.reads, &zero)?;
-            added.extend(self.plan.equalizations.get(&value).into_iter().flat_map(|e| vec![Made::Equalize; nodes_of(e)]));
+            added.extend(
+                self.plan.equalizations.get(&value).into_iter().flat_map(|e| vec![Made::Equalize; nodes_of(e)]),
+            );
             added.extend([Made::Quantize(value), Made::Dequantize(value)]);
         }
         for (&reader, &slot) in &self.plan.placement.weights {
@@ -150,7 +152,9 @@ impl InsertQuantization<'_> {
         let weight = value.and_then(|value| Some((value, self.equalized(graph, reader, graph.constant(value)?)?)));
         let quantized = weight.and_then(|(value, weight)| Some((value, QuantizedWeight::new(&weight, slot.axis)?)));
         let Some((value, quantized)) = quantized else {
-            return Err(Error::NoScale { tensor: value.map(|value| graph.value(value).name.clone()).unwrap_or_default() });
+            return Err(Error::NoScale {
+                tensor: value.map(|value| graph.value(value).name.clone()).unwrap_or_default(),
+            });
         };
         let name = graph.value(value).name.clone();
         if self.weights == WeightForm::Dequantized {

@@ -126,6 +126,13 @@ impl Samples {
         self.rows == 0
     }
 
+    /// Up to `wanted` batches, evenly spread over all.
+    pub fn spread(&self, wanted: usize) -> impl Iterator<Item = usize> + use<> {
+        let count = self.len();
+        let wanted = wanted.min(count);
+        (0..wanted).map(move |position| position * count / wanted)
+    }
+
     /// Number of rows: images, or entries of arrays.
     pub fn rows(&self) -> usize {
         self.rows

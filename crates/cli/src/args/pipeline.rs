@@ -146,7 +146,8 @@ fn add_config(options: &mut PrepareOptions, config: &Config) -> Result<()> {
         }
         for pattern in patterns {
             options.keep.push(format!("{precision}:{pattern}").parse::<Keep>().map_err(|error| {
-                Failure::input(format!("a pattern of the config's keep_{precision} is no regular expression")).because(error)
+                Failure::input(format!("a pattern of the config's keep_{precision} is no regular expression"))
+                    .because(error)
             })?);
         }
     }

@@ -56,6 +56,9 @@ struct EngineArgs {
     /// Write the rewritten model as well
     #[arg(long, value_name = "FILE")]
     emit_onnx: Option<PathBuf>,
+    /// Lay an int8 network out as it is, even where bands of rows or merged convolutions would take less memory
+    #[arg(long)]
+    no_lean: bool,
     /// Build even if nothing has changed since the last build
     #[arg(long)]
     force: bool,
@@ -113,6 +116,7 @@ impl BuildArgs {
         options.prepare.int8.force = engine.force;
         options.emit_onnx.clone_from(&engine.emit_onnx);
         options.auxiliary_streams = engine.aux_streams;
+        options.lean = !engine.no_lean;
         options.verify = !engine.no_verify;
         options.force = engine.force;
         Ok(options)

@@ -57,16 +57,30 @@ fn report(options: &PrepareOptions, prepared: &Prepared, output: &Path) -> Value
         "precision": options.precision,
         "weights_bytes": prepared.model.weights_bytes(),
         "nodes": prepared.table.counts(),
+        "int8_flops": prepared.decision.as_ref().map(|decision| decision.int8_share),
+        "calibration": prepared.decision.as_ref().map(|decision| &decision.calibration),
         "table": prepared.table.rows(),
     })
 }
 
 fn text(options: &PrepareOptions, prepared: &Prepared, args: &QuantizeArgs) -> String {
     let counts = prepared.table.counts();
+    let share = prepared.decision.as_ref().map(|decision| decision.int8_share);
+    let share = share.map(|share| format!("; {:.1} % of the arithmetic in int8", 100.0 * share));
     let (before, after) = (prepared.reference.weights_bytes(), prepared.model.weights_bytes());
     let summary = pairs(&[
         ("model", args.output.display().to_string()),
-        ("precision", format!("{}: {} nodes fp32, {} nodes fp16", options.precision, counts.fp32, counts.fp16)),
+        (
+            "precision",
+            format!(
+                "{}: {} nodes fp32, {} nodes fp16, {} nodes int8{}",
+                options.precision,
+                counts.fp32,
+                counts.fp16,
+                counts.int8,
+                share.unwrap_or_default()
+            ),
+        ),
         ("weights", format!("{} to {}", format_bytes(before), format_bytes(after))),
     ]);
     if args.table { summary + "\n" + &decisions(prepared) } else { summary }

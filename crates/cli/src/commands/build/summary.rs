@@ -15,14 +15,14 @@ pub fn text(outcome: &BuildOutcome) -> String {
     let manifest = &outcome.manifest;
     let size = format_bytes(manifest.engine.bytes);
     let state = if outcome.up_to_date { "  up to date: nothing has changed (--force builds anyway)" } else { "" };
-    let summary = pairs(&[
+    let mut lines = vec![
         ("engine", format!("{}  {size}{state}", outcome.engine.display())),
         ("TensorRT", format!("{} {}", manifest.tensorrt.flavour, manifest.tensorrt.version)),
         ("precision", precision(manifest)),
-        ("memory", memory(manifest)),
-        ("time", times(manifest)),
-    ]);
-    summary + &verification(manifest)
+    ];
+    lines.extend(calibration(manifest).map(|text| ("calibration", text)));
+    lines.extend([("memory", memory(manifest)), ("time", times(manifest))]);
+    pairs(&lines) + &verification(manifest) + &kept(manifest)
 }
 
 fn precision(manifest: &Manifest) -> String {
@@ -30,7 +30,29 @@ fn precision(manifest: &Manifest) -> String {
     let counts = [("fp32", nodes.fp32), ("fp16", nodes.fp16), ("int8", nodes.int8)];
     let counts: Vec<String> =
         counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} nodes {name}")).collect();
-    format!("{}: {}", manifest.precision.requested, counts.join(", "))
+    let share =
+        manifest.precision.int8_flops.map(|share| format!("; {:.1} % of the arithmetic in int8", 100.0 * share));
+    format!("{}: {}{}", manifest.precision.requested, counts.join(", "), share.unwrap_or_default())
+}
+
+/// What INT8 was calibrated on, and what was done about it.
+fn calibration(manifest: &Manifest) -> Option<String> {
+    let calibration = manifest.calibration.as_ref()?;
+    let repaired = match calibration.tensors.len() {
+        0 => String::new(),
+        count => format!("; {count} tensors got another threshold, centre or size per channel"),
+    };
+    Some(format!("{} on {} samples{repaired}", calibration.method, calibration.images))
+}
+
+/// Nodes with weights that were left above INT8, with the reason.
+fn kept(manifest: &Manifest) -> String {
+    if manifest.precision.int8_flops.is_none() || manifest.precision.kept.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["KEPT ABOVE INT8", "REASON"]);
+    manifest.precision.kept.iter().for_each(|kept| table.row([kept.node.clone(), kept.reason.clone()]));
+    format!("\n{}", table.render())
 }
 
 fn memory(manifest: &Manifest) -> String {
