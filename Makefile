@@ -32,7 +32,7 @@ FUZZ_SECONDS ?= 30
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo '  make engine takes  MODEL=path.onnx | CONFIG=path.yaml  PRECISION=fp32|fp16|int8|auto  WORKSPACE=512MiB  CALIBRATION=folder'
+	@echo '  make engine takes  MODEL=path.onnx  CONFIG=path.yaml  PRECISION=fp32|fp16|int8|auto  WORKSPACE=512MiB  CALIBRATION=folder'
 
 setup: ## Fetch the pinned libraries into .deps/lib and check what the build needs
 	@$(PYTHON) tools/setup.py

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Builds one engine for `make engine`: settles the model, the precision and the output's name, then runs
-# the release binary, whose summary is the last thing printed.
-# Read from the environment: TRTFORGE_BIN, MODEL or CONFIG, PRECISION, WORKSPACE, CALIBRATION (each may be empty).
+# Builds one engine for `make engine`: settles the model, the precision, the calibration data and the output's name,
+# then runs the release binary, whose summary is the last thing printed.
+# Read from the environment: TRTFORGE_BIN, MODEL, CONFIG, PRECISION, WORKSPACE, CALIBRATION, TRTFORGE_TEST_DATA
+# (each but the first may be empty).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,27 +24,43 @@ generate() { # the model $1, once, if it is one of the zoo's and not there
     fi
 }
 
-[[ -z $MODEL || -z $CONFIG ]] || fail "give MODEL or CONFIG, not both: a configuration names its model"
+from_test_data() { # the test data's file or folder $1, if it is there
+    [[ -z ${TRTFORGE_TEST_DATA:-} || ! -e $TRTFORGE_TEST_DATA/$1 ]] || echo "$TRTFORGE_TEST_DATA/$1"
+}
+
+[[ -z $CONFIG || -f $CONFIG ]] || fail "CONFIG=$CONFIG: no such file"
+model=$MODEL
 precision=$PRECISION
+described=yes # how photographs become the model's input is known
 if [[ -n $CONFIG ]]; then
-    [[ -f $CONFIG ]] || fail "CONFIG=$CONFIG: no such file"
-    source=$CONFIG
-    name=$(config_value "$CONFIG" model)
-    generate "$(dirname "$CONFIG")/$name"
-    name=${name:-$CONFIG}
     precision=${precision:-$(config_value "$CONFIG" precision)}
+    if [[ -z $model ]]; then
+        named=$(config_value "$CONFIG" model)
+        path=$(dirname "$CONFIG")/$named
+        [[ $named != /* ]] || path=$named
+        generate "$path"
+        [[ -e $path ]] || model=$(from_test_data "models/$(basename "$named")")
+    fi
+    source=${model:-$CONFIG}
+    name=${model:-${named:-$CONFIG}}
+elif [[ -n $model ]]; then
+    source=$model name=$model described=
 else
-    source=${MODEL:-models/damoyolo-t.onnx}
-    [[ -n $MODEL ]] || generate "$source"
-    name=$source
+    source=models/damoyolo-t.onnx name=damoyolo-t.onnx
+    generate "$source"
 fi
 precision=${precision:-fp16}
 name=$(basename "$name")
 output=engines/${name%.*}-$precision.engine
 
 arguments=(build "$source" --precision "$precision" -o "$output")
+[[ -z $CONFIG || $source == "$CONFIG" ]] || arguments+=(--config "$CONFIG")
 [[ -z $WORKSPACE ]] || arguments+=(--workspace "$WORKSPACE")
-[[ -z $CALIBRATION ]] || arguments+=(--calibration "$CALIBRATION")
+photographs=$CALIBRATION
+if [[ -z $photographs && -n $described && $precision =~ ^(int8|auto)$ ]] && ! grep -q "^calibration:" "${CONFIG:-/dev/null}"; then
+    photographs=$(from_test_data images/calibration)
+fi
+[[ -z $photographs ]] || arguments+=(--calibration "$photographs")
 mkdir -p engines
 echo "trtforge ${arguments[*]}" >&2
 exec "$TRTFORGE_BIN" "${arguments[@]}"
