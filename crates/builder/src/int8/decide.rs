@@ -27,7 +27,7 @@ const SURVEYED_SAMPLES: usize = 64;
 const MARGIN_DB: f64 = 0.3;
 
 /// The floor of INT8 where nothing is said.
-pub const DEFAULT_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: None, cosine: None, channel_db: Some(11.0) };
+pub const DEFAULT_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: None, cosine: None, channel_db: Some(10.0) };
 
 /// How a network is calibrated and what it must keep.
 #[derive(Clone, Debug)]
