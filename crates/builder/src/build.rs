@@ -7,6 +7,7 @@ use crate::int8::{DEFAULT_FLOOR, Int8Options, TRIED_SAMPLES};
 use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile, check_clashes};
+use crate::passes::PluginNodes;
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
 use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, open_samples, prepare};
 use crate::quantization::existing::{Existing, recognise};
@@ -194,11 +195,12 @@ fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Res
 
 fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
     let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let choice = lean_form(options, libraries, watch)?;
+    let lean = lean_form(options, libraries, watch)?;
     let mut prepare_options = options.prepare.clone();
     let mut notes = Vec::new();
-    if let Some(choice) = &choice {
+    if let Some(Lean { choice, depthwise }) = &lean {
         prepare_options.form = choice.form.clone();
+        prepare_options.int8.depthwise = *depthwise;
         let (from, to) = (format_bytes(choice.plain_bytes), format_bytes(choice.bytes));
         notes.push(format!(
             "laid out for memory: {from} of weights and activation became {to} ({} builds)",
@@ -221,7 +223,7 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
         progress.note("the size of an output depends on the data: inputs and outputs are not counted");
     }
     let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
-    let form = choice.map(|choice| choice.form).filter(|form| !form.is_plain());
+    let form = lean.map(|lean| lean.choice.form).filter(|form| !form.is_plain());
     Ok(Made { prepared, verification, compiled, memory, form, notes })
 }
 
@@ -233,21 +235,31 @@ fn compile_options(options: &BuildOptions) -> CompileOptions {
     }
 }
 
-/// The form of an INT8 network that takes least memory, found by building it with scales that mean nothing. None where another form was not asked for, and where a
+/// What an INT8 network takes least memory with.
+struct Lean {
+    choice: Choice,
+    depthwise: bool,
+}
+
+/// Finds the form of an INT8 network that takes least memory by building it with scales that mean nothing. None where that was not asked for, and where a
 /// calibration cache fixes the tensors.
-fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Choice>> {
+fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Lean>> {
     if !options.lean || options.prepare.precision != Precision::Int8 || options.prepare.int8.cache.is_some() {
         return Ok(None);
     }
     let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let repaired = PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.prepare.clone() };
+    let mut repaired =
+        PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.prepare.clone() };
+    repaired.form = LeanForm::default();
     let repaired = prepare(&repaired, &(), cancel)?;
+    if PluginNodes::set_aside(&repaired.model)?.0.is_some() {
+        return Ok(None);
+    }
     let graph = crate::prepare::typed_graph(&libraries.onnxruntime, repaired.model, "form")?;
     if !matches!(recognise(&graph), Existing::None) {
         return Ok(None);
     }
     progress.step("form");
-    let convert = |graph| convert_for_memory(graph, &options.prepare);
     let judge = |model: &Model| {
         let silent: Arc<dyn Progress> = Arc::new(());
         let watch = Watch { progress: &silent, cancel };
@@ -256,7 +268,19 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
         let compiled = compile(&libraries.tensorrt, model, &repaired.shapes, &options, &mut timings, &watch)?;
         Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
     };
-    crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose().map(Some)
+    let with = |depthwise: bool| {
+        let mut prepare = options.prepare.clone();
+        prepare.int8.depthwise = depthwise;
+        prepare
+    };
+    let (all, half) = (with(true), with(false));
+    let bytes = |prepare: &PrepareOptions| judge(&convert_for_memory(graph.clone(), prepare)?);
+    let depthwise = !graph.node_ids().any(|node| graph.attribute_int(node, "group").unwrap_or(1) > 1)
+        || bytes(&all)? <= bytes(&half)?;
+    let prepare = if depthwise { all } else { half };
+    let convert = |graph| convert_for_memory(graph, &prepare);
+    let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
+    Ok(Some(Lean { choice, depthwise }))
 }
 
 /// What is written must not lie on what is read, nor two outputs on one another.

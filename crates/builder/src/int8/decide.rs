@@ -1,7 +1,7 @@
 //! From a network in 32 bits and calibration samples to the plan of its quantized form: the pass over the samples, or a cache in its place, and the search.
 
 use super::plan::Plan;
-use super::policy::Form;
+use super::policy::{Form, left_to_half};
 use super::search::{Found, Search};
 use super::trial::TrialGround;
 use super::work::Work;
@@ -42,6 +42,8 @@ pub struct Int8Options {
     pub threads: usize,
     /// The least accuracy; [`DEFAULT_FLOOR`] where nothing is said.
     pub floor: Option<AccuracyFloor>,
+    /// Whether depthwise convolutions compute in INT8 as well. TensorRT pads their channels there, which may take more memory than FP16; a build finds out.
+    pub depthwise: bool,
     /// Whether tensors may be repaired and left in FP16 to reach the floor.
     pub search: bool,
 }
@@ -54,6 +56,7 @@ impl Default for Int8Options {
             force: false,
             threads: 0,
             floor: None,
+            depthwise: true,
             search: true,
         }
     }
@@ -151,6 +154,7 @@ impl Deciding<'_> {
             method: Method::of(options.method),
             floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
             form: Form::FULL,
+            depthwise: options.depthwise,
             improve: options.search,
             progress: self.progress,
         };
@@ -265,7 +269,8 @@ impl Deciding<'_> {
     /// Tensors without which nodes with weights cannot be quantized.
     fn needed(&self) -> Vec<String> {
         let half = HalfPolicy { ranges: None, limit: self.half_limit, keep: &self.options.keep }.decide(self.graph);
-        let (excluded, excluded_tensors) = (HashMap::new(), HashMap::new());
+        let excluded = left_to_half(self.graph, self.options.int8.depthwise);
+        let excluded_tensors = HashMap::new();
         let policy = super::Int8Policy {
             half: &half,
             keep: &self.options.keep,
@@ -305,7 +310,7 @@ fn beyond(floor: AccuracyFloor) -> AccuracyFloor {
 
 /// A plan with scales that mean nothing, for builds that only look at memory: everything that can be quantized is.
 pub fn plan_for_memory(graph: &Graph, half: &PrecisionTable, options: &PrepareOptions) -> Plan {
-    let (excluded, excluded_tensors) = (HashMap::new(), HashMap::new());
+    let (excluded, excluded_tensors) = (left_to_half(graph, options.int8.depthwise), HashMap::new());
     let policy = super::Int8Policy {
         half,
         keep: &options.keep,

@@ -6,6 +6,7 @@
 //!
 //! The policy looks at structure alone. Ranges and errors speak through the exceptions it is given. Nothing here changes a graph.
 
+use super::channels::ChannelMap;
 use super::groups::Groups;
 use super::placement::{Placement, QuantizedTensor};
 use super::weights::WeightSlot;
@@ -69,6 +70,17 @@ impl Int8Policy<'_> {
     pub(crate) fn weighted_nodes(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
         graph.node_ids().filter(|&node| is_weighted(graph, node))
     }
+}
+
+/// The depthwise convolutions, with the reason why they stay in FP16, unless they are wanted in INT8.
+pub(super) fn left_to_half(graph: &Graph, depthwise: bool) -> HashMap<NodeId, String> {
+    let is_depthwise = |&node: &NodeId| {
+        let weight = graph.input(node, 1).and_then(|weight| graph.constant(weight));
+        let map = weight.and_then(|weight| ChannelMap::of(graph, node, &weight));
+        map.is_some_and(|map| map.inputs > 1 && map.is_depthwise())
+    };
+    let nodes = graph.node_ids().filter(|node| !depthwise && is_depthwise(node));
+    nodes.map(|node| (node, "depthwise: takes more memory in INT8 than in FP16".to_owned())).collect()
 }
 
 /// Whether a node multiplies data by weights, constant or not.

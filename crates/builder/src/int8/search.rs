@@ -9,7 +9,7 @@ use super::correction::corrections;
 use super::equalization::{Equalization, can_equalize, can_shift, weight_rms};
 use super::loss::Loss;
 use super::plan::Plan;
-use super::policy::{Form, Int8Policy};
+use super::policy::{Form, Int8Policy, left_to_half};
 use super::survey::{ChannelStatistics, Survey, survey};
 use super::trial::TrialGround;
 use crate::calibration::{Histogram, LEVELS, Method, half_scale, scale_of, threshold};
@@ -25,6 +25,8 @@ const NEGLIGIBLE: f64 = 0.25;
 const MOST_REPAIRED: usize = 64;
 /// What leaving a tensor in FP16 counts besides its work, in mean tensors: among tensors of little work the one that costs most accuracy goes first.
 const COST_OF_A_TENSOR: f64 = 0.2;
+/// Most groups that are left in FP16 between two looks at the whole.
+const MOST_AT_ONCE: usize = 8;
 /// How much of what is missing one step wins back.
 const STEP: f64 = 0.6;
 /// Equalisation adds a multiplication, so it must leave less than this share of what the best threshold leaves.
@@ -54,6 +56,8 @@ pub struct Search<'a> {
     pub floor: AccuracyFloor,
     /// What is quantized beside the inputs of nodes with weights.
     pub form: Form,
+    /// Whether depthwise convolutions compute in INT8 as well.
+    pub depthwise: bool,
     /// Whether anything is done to reach the floor.
     pub improve: bool,
     /// Hears of progress.
@@ -148,8 +152,8 @@ impl Search<'_> {
 
 impl State<'_, '_> {
     fn place(&mut self) {
-        let excluded = HashMap::new();
         let graph = self.search.ground.graph();
+        let excluded = left_to_half(graph, self.search.depthwise);
         self.plan.placement = self.search.policy(&excluded, &self.excluded_tensors).place(graph);
         let method = self.search.method.unwrap_or(Method::Entropy);
         for group in self.plan.placement.groups() {
@@ -336,23 +340,28 @@ impl State<'_, '_> {
         let mut order = order.into_iter().peekable();
         let target = decibel_to_share(self.search.floor);
         while !loss.reaches(&self.search.floor) && order.peek().is_some() {
-            // Losses nearly add up: leave as many at once as should do, but half of what is missing at most, and look again.
+            // Losses nearly add up: leave as many at once as should do, but a part of what is missing at most, and look again.
             let missing = (loss.share(&self.search.floor) - target).max(0.0) * STEP;
-            let mut won = 0.0;
+            let (mut won, mut batch) = (0.0, Vec::new());
             while let Some(index) = order.next() {
-                let reason = format!("in INT8 it costs the outputs {:.1} dB alone", -10.0 * single[index].log10());
-                for &value in &groups[index] {
-                    self.excluded_tensors.insert(value, reason.clone());
-                    self.left.push(value);
-                }
                 won += single[index];
-                if won >= missing {
+                batch.push(index);
+                if won >= missing || batch.len() >= MOST_AT_ONCE {
                     break;
                 }
             }
+            let before = self.plan.clone();
+            self.leave_out(groups, single, &batch);
             self.place();
             self.correct(survey);
-            *loss = self.search.ground.loss(&self.plan)?;
+            let found = self.search.ground.loss(&self.plan)?;
+            if found.share(&self.search.floor) >= loss.share(&self.search.floor) {
+                // Errors may cancel each other out: what leaves the whole worse off goes back.
+                self.take_back(groups, &batch);
+                self.plan = before;
+                continue;
+            }
+            *loss = found;
             self.search.progress.note(&format!(
                 "{} tensors in fp16: {:.1} dB, {:.1} % of the arithmetic in int8",
                 self.left.len(),
@@ -361,6 +370,23 @@ impl State<'_, '_> {
             ));
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, groups: &[Vec<ValueId>], single: &[f64], batch: &[usize]) {
+        for &index in batch {
+            let reason = format!("in INT8 it alone leaves {:.1} dB at the outputs", -10.0 * single[index].log10());
+            for &value in &groups[index] {
+                self.excluded_tensors.insert(value, reason.clone());
+                self.left.push(value);
+            }
+        }
+    }
+
+    fn take_back(&mut self, groups: &[Vec<ValueId>], batch: &[usize]) {
+        for value in batch.iter().flat_map(|&index| &groups[index]) {
+            self.excluded_tensors.remove(value);
+            self.left.retain(|left| left != value);
+        }
     }
 }
 

@@ -127,6 +127,7 @@ impl PipelineArgs {
             threads: self.calibration.threads.map_or(0, usize::from),
             floor: self.accuracy.floor()?.or(configured_floor),
             search: !self.cache.no_search,
+            ..Int8Options::default()
         };
         if let Some(config) = config {
             add_config(&mut options, config)?;
