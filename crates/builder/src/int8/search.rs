@@ -35,6 +35,16 @@ const EQUALIZATION_MUST_LEAVE: f64 = 0.6;
 const CLIPS: [f32; 2] = [1.0, 0.7];
 /// Samples for what is tried on single tensors; the whole is always judged on all.
 const SAMPLES_PER_TENSOR: usize = 4;
+/// The same for a network of more than [`HEAVY`] operations.
+const SAMPLES_PER_TENSOR_OF_HEAVY: usize = 2;
+/// Multiply-accumulate operations of one run from which a network counts as heavy.
+const HEAVY: f64 = 5e9;
+/// Operations that looking for remedies may take in all: some minutes of one processor.
+const REMEDY_OPERATIONS: f64 = 6e12;
+/// About how many remedies a tensor tries.
+const REMEDIES_PER_TENSOR: f64 = 8.0;
+/// Groups that look for something better however heavy the network is.
+const LEAST_REPAIRED: usize = 8;
 
 /// What a search is given.
 pub struct Search<'a> {
@@ -191,6 +201,16 @@ impl State<'_, '_> {
         Ok(loss)
     }
 
+    fn samples_per_tensor(&self) -> usize {
+        let heavy = Work::of(self.search.ground.graph()).total() > HEAVY;
+        self.search.ground.samples().min(if heavy { SAMPLES_PER_TENSOR_OF_HEAVY } else { SAMPLES_PER_TENSOR })
+    }
+
+    fn most_repaired(&self) -> usize {
+        let one = Work::of(self.search.ground.graph()).total() * self.samples_per_tensor() as f64 * REMEDIES_PER_TENSOR;
+        ((REMEDY_OPERATIONS / one.max(1.0)) as usize).clamp(LEAST_REPAIRED, MOST_REPAIRED)
+    }
+
     /// The plan in which one group is quantized and no weight, with the mean error taken back as it will be.
     fn alone(&self, plan: &Plan, group: &[ValueId], survey: &Survey) -> Plan {
         let mut plan = plan.only(group);
@@ -201,7 +221,7 @@ impl State<'_, '_> {
     /// What each group costs alone.
     fn sensitivities(&self, groups: &[Vec<ValueId>], survey: &Survey) -> Result<Vec<f64>> {
         let (ground, progress) = (self.search.ground, self.search.progress);
-        let samples = ground.samples().min(SAMPLES_PER_TENSOR);
+        let samples = self.samples_per_tensor();
         let losses = ground.losses(
             groups.len(),
             samples,
@@ -213,7 +233,7 @@ impl State<'_, '_> {
 
     /// Lets the groups that cost most choose among thresholds and equalisation.
     fn repair(&mut self, groups: &[Vec<ValueId>], single: &mut [f64], seen: &Survey) -> Result<()> {
-        let worst = costliest(single, decibel_to_share(self.search.floor));
+        let worst = costliest(single, decibel_to_share(self.search.floor), self.most_repaired());
         let remedies: Vec<Vec<Remedy>> = worst.iter().map(|&index| self.remedies(&groups[index], seen)).collect();
         // The n-th remedy of every group in one plan: one more look at the channels serves them all.
         let rounds = remedies.iter().map(Vec::len).max().unwrap_or(0);
@@ -227,7 +247,7 @@ impl State<'_, '_> {
         let (ground, progress) = (self.search.ground, self.search.progress);
         let losses = ground.losses(
             tries.len(),
-            ground.samples().min(SAMPLES_PER_TENSOR),
+            self.samples_per_tensor(),
             |index| {
                 let (group, _, round) = tries[index];
                 self.alone(&plans[round], &groups[group], &surveys[round])
@@ -429,7 +449,7 @@ impl Remedy {
 }
 
 /// The positions of the largest numbers, largest first, until what remains no longer matters beside what the floor allows.
-fn costliest(single: &[f64], allowed: f64) -> Vec<usize> {
+fn costliest(single: &[f64], allowed: f64, most: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..single.len()).collect();
     order.sort_by(|&a, &b| single[b].total_cmp(&single[a]).then(a.cmp(&b)));
     let total: f64 = single.iter().sum();
@@ -440,5 +460,5 @@ fn costliest(single: &[f64], allowed: f64) -> Vec<usize> {
         remaining -= single[index];
         more
     };
-    order.into_iter().take_while(&mut matters).take(MOST_REPAIRED).collect()
+    order.into_iter().take_while(&mut matters).take(most).collect()
 }

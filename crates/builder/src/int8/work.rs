@@ -23,6 +23,11 @@ impl Work {
         work
     }
 
+    /// Multiply-accumulate operations of one run.
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
     /// Share of one node, from 0 to 1.
     pub fn share(&self, node: NodeId) -> f64 {
         self.by_node.get(&node).map_or(0.0, |operations| operations / self.total)
