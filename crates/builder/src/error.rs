@@ -55,8 +55,8 @@ pub enum Error {
         /// The model's inputs with their types, to choose from.
         inputs: Vec<String>,
     },
-    /// A precision that this version cannot build.
-    #[error("--precision {precision} is not available yet")]
+    /// A precision that only an engine can have: `auto` compares what engines take.
+    #[error("--precision {precision} compares engines, and none is built here")]
     PrecisionUnavailable {
         /// The precision asked for.
         precision: &'static str,
@@ -395,7 +395,7 @@ impl Error {
                 Some("it has no convolution, matrix product or pooling of 32-bit values; use --precision fp16".into())
             }
             Error::CalibrationInterrupted { .. } => Some("the same command continues from there".into()),
-            Error::PrecisionUnavailable { .. } => Some("build with --precision fp16, or fp32".into()),
+            Error::PrecisionUnavailable { .. } => Some("choose int8 or fp16, or use `trtforge build`".into()),
             Error::AccuracyFloor { floor, .. } => Some(format!(
                 "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
             )),

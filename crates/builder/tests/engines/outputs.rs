@@ -111,14 +111,6 @@ fn the_emitted_model_builds_to_the_same_memory() {
 }
 
 #[test]
-fn int8_says_that_it_is_not_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(options) = mnist(&folder, Precision::Int8) else { return };
-    assert!(matches!(run(&options), Err(Error::PrecisionUnavailable { precision: "int8" })));
-    assert!(test_data("models").is_some());
-}
-
-#[test]
 fn a_workspace_too_small_fails_with_the_figures() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut options) = mnist(&folder, Precision::Fp32).filter(|_| libraries()) else { return };

@@ -34,7 +34,7 @@ impl PrecisionArgs {
     /// The precision to compute in, `configured` being the config's.
     ///
     /// # Errors
-    /// A usage error for a precision that is not available yet, and for flags that could have no effect in it.
+    /// A usage error for flags that could have no effect in the precision.
     pub fn choose(&self, configured: Option<Precision>) -> Result<Precision> {
         let precision = self.precision.or(configured).unwrap_or(Precision::Fp16);
         if precision == Precision::Fp32 && (self.half_io || !self.keep.is_empty()) {

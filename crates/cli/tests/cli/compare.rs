@@ -60,6 +60,8 @@ fn the_values_inside() {
     let operators: Vec<&str> = shown.lines().skip(1).map_while(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(operators, ["Conv", "Relu", "GlobalAveragePool", "Flatten", "MatMul"], "{shown}");
     assert!(shown.contains("worst so far"), "{shown}");
+    let conv = shown.lines().nth(1).expect("a line").split_whitespace().count();
+    assert_eq!(conv, "NODE OPERATOR VALUE SQNR COSINE ERROR worst so far".split(' ').count(), "{shown}");
     let sorted = run_in(folder.path(), &[arguments.as_slice(), &["--sort", "--json"]].concat()).json();
     let figures = sorted["layers"].as_array().expect("a list").iter();
     let figures: Vec<f64> = figures.map(|layer| layer["sqnr_db"].as_f64().unwrap_or(f64::INFINITY)).collect();

@@ -71,7 +71,6 @@ fn shapes() {
 #[test]
 fn precisions() {
     insta::assert_snapshot!("precision_unknown", build(&["--precision", "fp8"]));
-    insta::assert_snapshot!("precision_int8", build(&["--precision", "int8"]));
     insta::assert_snapshot!(
         "precision_auto",
         refused(&["quantize", "model.onnx", "-o", "out.onnx", "--precision", "auto"])
