@@ -183,7 +183,7 @@ impl Deciding<'_> {
 
     fn calibrated(&self) -> Result<Calibrated> {
         match &self.options.int8.cache {
-            Some(cache) if cache.exists() => self.from_cache(cache),
+            Some(cache) if cache.exists() => self.read_cache(cache),
             Some(cache) => {
                 let options = CalibrateOptions {
                     method: self.options.int8.method,
@@ -192,7 +192,7 @@ impl Deciding<'_> {
                     ..CalibrateOptions::new(self.options.clone(), cache)
                 };
                 calibrate(&options, self.progress, self.cancel)?;
-                self.from_cache(cache)
+                self.read_cache(cache)
             }
             None => self.observed(),
         }
@@ -219,7 +219,7 @@ impl Deciding<'_> {
     }
 
     /// The scales of a cache. Where the histograms behind it lie beside it, they serve the search, which can then choose again.
-    fn from_cache(&self, path: &Path) -> Result<Calibrated> {
+    fn read_cache(&self, path: &Path) -> Result<Calibrated> {
         let cache = CalibrationCache::read(path)?;
         let binding = crate::calibration::binding(self.options, self.samples)?;
         let sidecar = Sidecar::read(path)?;

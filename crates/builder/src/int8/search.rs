@@ -363,7 +363,7 @@ impl State<'_, '_> {
             // Losses nearly add up: leave as many at once as should do, but a part of what is missing at most, and look again.
             let missing = (loss.share(&self.search.floor) - target).max(0.0) * STEP;
             let (mut won, mut batch) = (0.0, Vec::new());
-            while let Some(index) = order.next() {
+            for index in order.by_ref() {
                 won += single[index];
                 batch.push(index);
                 if won >= missing || batch.len() >= MOST_AT_ONCE {
