@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod int8;
 mod lean;
 mod outputs;
 mod trained_models;

@@ -57,3 +57,31 @@ fn stops_and_dumps_where_asked() {
     run_in(folder.path(), &arguments).success();
     assert_eq!(std::fs::read_dir(folder.path().join("dumps")).expect("a folder").count(), 1);
 }
+
+#[test]
+fn a_model_in_8_bits() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["quantize", "model.onnx", "-o", "int8.onnx", "-q", "--precision", "int8", "--json"];
+    let told = run_in(folder.path(), &arguments).json();
+    assert_eq!((&told["calibration"]["method"], &told["calibration"]["images"]), (&"auto".into(), &2.into()));
+    assert!(told["int8_flops"].as_f64() > Some(0.5), "{told}");
+    let report = run_in(folder.path(), &["inspect", "int8.onnx", "--json"]).json();
+    assert_eq!(precisions(&report), ["int8", "fp16"], "the matrix product has a side under 16");
+    run_in(folder.path(), &[&arguments[..], &["--keep", "fp16:^conv$"]].concat()).failure(4);
+}
+
+#[test]
+fn a_model_with_nothing_to_quantize_is_a_bad_input() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    crate::models::write(folder.path(), "sum.onnx", crate::models::doubling(&[1, 4]));
+    let stderr =
+        run_in(folder.path(), &["quantize", "sum.onnx", "-o", "int8.onnx", "-q", "--precision", "int8"]).failure(4);
+    assert!(stderr.contains("hint: "), "{stderr}");
+    assert!(!folder.path().join("int8.onnx").exists());
+}
