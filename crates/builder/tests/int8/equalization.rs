@@ -22,7 +22,7 @@ fn power(channel: usize) -> f32 {
 /// Weights that are small integers once each input channel is multiplied by its power of two; every output channel has one of 127, so that its scale is 1.
 fn weight(inputs: usize, outputs: usize, kernel: usize) -> Vec<f32> {
     let integer =
-        |index: usize| if index % (inputs * kernel) == 0 { 127.0 } else { ((index * 29) % 200) as f32 - 99.0 };
+        |index: usize| if index.is_multiple_of(inputs * kernel) { 127.0 } else { ((index * 29) % 200) as f32 - 99.0 };
     (0..outputs * inputs * kernel)
         .map(|index| integer(index) / power(if inputs == 1 { index / kernel } else { index / kernel % inputs }))
         .collect()

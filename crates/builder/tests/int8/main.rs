@@ -8,5 +8,6 @@ mod losses;
 mod networks;
 mod placement;
 mod search;
+#[allow(dead_code, reason = "the passes need more of it")]
 #[path = "../passes/small_model.rs"]
 mod small_model;
