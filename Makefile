@@ -26,8 +26,9 @@ PRECISION ?=
 WORKSPACE ?=
 CALIBRATION ?=
 FUZZ_SECONDS ?= 30
+PEERS ?=
 
-.PHONY: help setup release engine test lint venv peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine test lint venv modelopt peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,8 +59,10 @@ lint: setup ## Format, clippy in both flavours and documentation, warnings refus
 	@$(CARGO) clippy --package trtforge-tensorrt --package trtforge --all-targets --locked --features trtforge-tensorrt/enterprise,trtforge/enterprise -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 
-peers: release venv ## Time and memory beside other tools, in one run on this machine
-	@$(TOOLS_PYTHON) tools/peers.py
+peers: release venv ## Time, memory and accuracy beside other tools, in one run (PEERS='--quick --only accuracy')
+	@$(MAKE) --no-print-directory modelopt || echo 'peers: goes on without Model-Optimizer'
+	@$(TOOLS_PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py' --buffer
+	@$(TOOLS_PYTHON) tools/peers.py $(PEERS)
 
 conformance: release venv ## Every ONNX operator test through read, check, write and simplify
 	@$(TOOLS_PYTHON) tools/conformance.py --self-test
@@ -73,6 +76,9 @@ fuzz: setup venv ## Fuzz every parser for FUZZ_SECONDS each
 
 venv:
 	@$(PYTHON) tools/venv.py tools/requirements.txt .deps/venv
+
+modelopt: ## Install Model-Optimizer (0.5 GB) for make peers, which does without it too
+	@$(PYTHON) tools/venv.py tools/requirements-modelopt.txt .deps/venv-modelopt --no-deps
 
 clean: ## Remove what cargo built
 	@$(CARGO) clean

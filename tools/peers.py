@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""Time and memory of trtforge beside other tools: one run, one machine, ratios and the goals they are held to.
+"""Time, memory and accuracy of trtforge beside other tools: one run, one machine, and the goals they are held to.
 
-    make peers                           all measurements
-    tools/peers.py --only rewrite,memory some of them (rewrite, build, memory, start)
-    tools/peers.py --json FILE           the rows as JSON too
+    make peers                              all measurements
+    tools/peers.py --only rewrite,accuracy  some of them (rewrite, build, memory, start, accuracy, calibration)
+    tools/peers.py --quick                  INT8 without the slowest peers, models and repetitions
+    tools/peers.py --json FILE              what was found as JSON too
 
 Runs of the tools compared alternate, so that a noisy neighbour hits both; each figure is the median. The share of a
-build beside TensorRT has no peer to share the noise with: it is that of the quickest of seven builds. Peak memory is
-the child process's own ru_maxrss; this process stays small (standard library only), because the kernel counts the
-parent's pages at the moment of starting a child as the child's.
+build beside TensorRT has no peer to share the noise with: it is that of the quickest of seven builds. Quantizers,
+which take minutes, run once; processor seconds stand beside their wall time. Peak memory is the child process's own
+ru_maxrss; this process stays small (standard library only), because the kernel counts the parent's pages at the
+moment of starting a child as the child's.
+
+`accuracy` and `calibration` need TRTFORGE_TEST_DATA. Model-Optimizer has an environment of its own (`make modelopt`);
+without it its lines say `not installed`.
 
 Exit codes: 0 every goal reached; 1 one missed; 2 wrong usage; 3 something is missing.
 """
@@ -16,103 +21,12 @@ Exit codes: 0 every goal reached; 1 one missed; 2 wrong usage; 3 something is mi
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BINARY = Path(os.environ.get("TRTFORGE_BIN", ROOT / "target/release/trtforge"))
-MODELS = ROOT / "models"
-MB = 1e6
-
-
-class ToolFailed(Exception):
-    """A tool compared exited with an error; the message holds the command and its last words."""
-
-
-class Row:
-    """One line of the table. `value` is what is held against `goal`: a ratio, a share or a time."""
-
-    def __init__(self, measure, ours, peer, value, goal, unit="x"):
-        self.measure, self.ours, self.peer, self.value, self.goal, self.unit = measure, ours, peer, value, goal, unit
-
-    def reached(self):
-        return self.goal is None or self.value <= self.goal
-
-    def cells(self):
-        verdict = "" if self.goal is None else "ok" if self.reached() else "NOT REACHED"
-        goal = "" if self.goal is None else f"<= {self.figure(self.goal)}"
-        return [self.measure, self.ours, self.peer, self.figure(self.value), goal, verdict]
-
-    def figure(self, number):
-        return {"x": f"{number:.2f} x", "%": f"{100 * number:.1f} %", "ms": f"{1e3 * number:.1f} ms"}[self.unit]
-
-
-# --- measuring -----------------------------------------------------------------------------------
-
-
-class Run:
-    """What one child process took."""
-
-    def __init__(self, command):
-        with tempfile.TemporaryFile() as output:
-            started = time.perf_counter()
-            child = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(child.pid, 0)
-            self.wall_s = time.perf_counter() - started
-            child.returncode = os.waitstatus_to_exitcode(status)
-            self.peak_bytes = usage.ru_maxrss * 1024
-            output.seek(0)
-            self.output = output.read().decode(errors="replace")
-        if child.returncode != 0:
-            raise ToolFailed(f"exit {child.returncode}: {' '.join(map(str, command))}\n{self.output[-1500:]}")
-
-
-def alternate(rounds, *commands):
-    """Every command once per round; a list of runs for each. One round beforehand warms the file cache."""
-    runs = [[] for _ in commands]
-    for number in range(rounds + 1):
-        for slot, command in enumerate(commands):
-            run = Run(command)
-            if number > 0:
-                runs[slot].append(run)
-    return runs
-
-
-def median(runs, what):
-    return statistics.median(getattr(run, what) for run in runs)
-
-
-def zoo(name):
-    """A model of the zoo, generated once."""
-    path = MODELS / f"{name}.onnx"
-    if not path.exists():
-        MODELS.mkdir(exist_ok=True)
-        Run([BINARY, "zoo", name, "-o", path])
-    return path
-
-
-# --- onnxconverter-common, in a process of its own ---------------------------------------------------
-
-
-def convert_float16(source, target):
-    """The whole job of the peer, timed without its imports: load, convert, save."""
-    import onnx
-    from onnxconverter_common import float16
-
-    started = time.perf_counter()
-    model = onnx.load(source)
-    converted = float16.convert_float_to_float16(model, keep_io_types=True)
-    onnx.save(converted, target)
-    print(time.perf_counter() - started)
-
-
-def converter(source, target):
-    return [sys.executable, "-W", "ignore", __file__, "--convert-float16", source, target]
-
+import int8_peers
+from measuring import BINARY, MB, Measured, Row, Run, ToolFailed, alternate, build, engine_bytes, median, parts, print_rows, tool, zoo
 
 # --- the measurements ------------------------------------------------------------------------------
 
@@ -121,7 +35,7 @@ def rewrite_rows(folder):
     """FP16 rewrite without data: the same file through both tools."""
     model = zoo("damoyolo-s")
     ours_command = [BINARY, "quantize", model, "--precision", "fp16", "--ranges", "none", "-o", folder / "ours.onnx"]
-    ours, peer = alternate(5, ours_command, converter(model, folder / "peer.onnx"))
+    ours, peer = alternate(5, ours_command, tool("convert_float16.py", model, folder / "peer.onnx"))
     for run in peer:
         run.conversion_s = float(run.output.split()[-1])
     ours_s, peer_s = median(ours, "wall_s"), median(peer, "wall_s")
@@ -133,12 +47,6 @@ def rewrite_rows(folder):
         Row(f"{title}: wall, peer's imports not counted", f"{ours_s:.2f} s", f"{alone_s:.2f} s", ours_s / alone_s, None),
         Row(f"{title}: peak memory", f"{ours_peak / MB:.0f} MB", f"{peer_peak / MB:.0f} MB", ours_peak / peer_peak, 1 / 2),
     ]
-
-
-def build(model, precision, engine):
-    """Builds afresh, without the comparison with the FP32 model, which no peer makes; the run and the manifest."""
-    run = Run([BINARY, "build", model, "--precision", precision, "-o", engine, "--force", "--no-verify"])
-    return run, json.loads(Path(f"{engine}.json").read_text())
 
 
 def build_rows(folder):
@@ -160,16 +68,12 @@ def memory_rows(folder):
     rows = []
     for size in "tsm":
         model, theirs = zoo(f"damoyolo-{size}"), folder / f"{size}-peer.onnx"
-        Run(converter(model, theirs))
+        Run(tool("convert_float16.py", model, theirs))
         ours = build(model, "fp16", folder / f"{size}-ours.engine")[1]["memory"]
         peer = build(theirs, "fp32", folder / f"{size}-peer.engine")[1]["memory"]
-        totals = [memory["weights_bytes"] + memory["activation_bytes"] for memory in (ours, peer)]
-        rows.append(Row(f"FP16 engine memory, DAMO-YOLO-{size.upper()}", parts(ours), parts(peer), totals[0] / totals[1], 1.0))
+        ratio = engine_bytes(ours) / engine_bytes(peer)
+        rows.append(Row(f"FP16 engine memory, DAMO-YOLO-{size.upper()}", parts(ours), parts(peer), ratio, 1.0))
     return rows
-
-
-def parts(memory):
-    return f"{memory['weights_bytes'] / MB:.1f} + {memory['activation_bytes'] / MB:.1f} MB"
 
 
 def start_rows(folder):
@@ -182,37 +86,45 @@ def start_rows(folder):
     return rows
 
 
-MEASUREMENTS = {"rewrite": rewrite_rows, "build": build_rows, "memory": memory_rows, "start": start_rows}
+def rows_alone(measurement):
+    return lambda folder, quick: Measured(measurement(folder))
+
+
+MEASUREMENTS = {
+    "rewrite": rows_alone(rewrite_rows),
+    "build": rows_alone(build_rows),
+    "memory": rows_alone(memory_rows),
+    "start": rows_alone(start_rows),
+    "accuracy": int8_peers.accuracy,
+    "calibration": int8_peers.calibration,
+}
 
 
 # --- printing --------------------------------------------------------------------------------------
 
 
-def print_table(rows):
-    cells = [["measure", "ours", "peer", "ours/peer", "goal", ""]] + [row.cells() for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(6)]
-    for line in cells:
-        print("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths))).rstrip())
-
-
-def measure(names, json_path):
-    from importlib.metadata import version
-
+def measure(names, quick, json_path):
+    found = Measured()
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        rows = [row for name in names for row in MEASUREMENTS[name](Path(folder))]
-    print(f"peer: onnxconverter-common {version('onnxconverter-common')}; {os.cpu_count()} processors; medians")
-    print_table(rows)
+        for name in names:
+            print(f"[{name}]", file=sys.stderr, flush=True)
+            found.add(MEASUREMENTS[name](Path(folder), quick))
+    print(f"peers: {', '.join(int8_peers.versions())}; {os.cpu_count()} processors")
+    for table in found.tables:
+        table.print()
+    print()
+    print_rows(found.rows)
+    for note in found.notes:
+        print(f"note: {note}")
     if json_path:
-        json_path.write_text(json.dumps([dict(vars(row), reached=row.reached()) for row in rows], indent=1) + "\n")
-    return 0 if all(row.reached() for row in rows) else 1
+        json_path.write_text(json.dumps(found.as_json(), indent=1) + "\n")
+    return 0 if all(row.reached() for row in found.rows) else 1
 
 
 def main():
-    if sys.argv[1:2] == ["--convert-float16"]:
-        convert_float16(*sys.argv[2:4])
-        return 0
-    parser = argparse.ArgumentParser(description="Time and memory beside other tools.")
+    parser = argparse.ArgumentParser(description="Time, memory and accuracy beside other tools.")
     parser.add_argument("--only", default=",".join(MEASUREMENTS), metavar="NAMES", help="comma-separated measurements")
+    parser.add_argument("--quick", action="store_true", help="INT8 without the slowest peers, models and repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     names = arguments.only.split(",")
@@ -222,7 +134,7 @@ def main():
         print(f"peers: {BINARY} is not built; run `make release`", file=sys.stderr)
         return 3
     try:
-        return measure(names, arguments.json)
+        return measure(names, arguments.quick, arguments.json)
     except ToolFailed as error:
         print(f"peers: {error}", file=sys.stderr)
         return 3

@@ -1,0 +1,131 @@
+"""The trained detectors and the networks measured: how a photograph becomes their input, and their output boxes.
+
+The shapes and formulas are those of the models' own projects (YOLOX, FastestDet, Ultra-Light-Fast-Generic-Face-Detector,
+DAMO-YOLO). Nothing here is read from trtforge, so a fault in its own reading of images shows in the scores.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+LEAST_SCORE = 0.001
+MOST_DETECTIONS = 100
+MOST_CANDIDATES = 1000
+LARGEST_EXPONENT = 20.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its preprocessing. `overlap` is the IoU above which the weaker of two boxes of a class goes."""
+
+    width: int
+    height: int
+    order: str = "rgb"
+    fit: str = "stretch"
+    pad: int = 0
+    scale: float = 1.0
+    mean: float = 0.0
+    deviation: float = 1.0
+    overlap: float = 0.0
+
+    def tensor(self, path):
+        """A photograph as float32 [1, 3, height, width]: (pixel * scale - mean) / deviation."""
+        with Image.open(path) as photograph:
+            pixels = self.fitted(photograph.convert("RGB"))
+        if self.order == "bgr":
+            pixels = pixels[..., ::-1]
+        values = (pixels.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.deviation)
+        return np.ascontiguousarray(values, np.float32)
+
+    def fitted(self, photograph):
+        if self.fit == "stretch":
+            return np.asarray(photograph.resize((self.width, self.height), Image.BILINEAR))
+        ratio = min(self.width / photograph.width, self.height / photograph.height)
+        width, height = int(photograph.width * ratio), int(photograph.height * ratio)
+        canvas = np.full((self.height, self.width, 3), self.pad, np.uint8)
+        canvas[:height, :width] = np.asarray(photograph.resize((width, height), Image.BILINEAR))
+        return canvas
+
+
+NETWORKS = {
+    "yolox": Network(416, 416, order="bgr", fit="letterbox-top-left", pad=114, overlap=0.65),
+    "fastestdet": Network(352, 352, order="bgr", scale=1 / 255, overlap=0.45),
+    "ultraface": Network(320, 240, mean=127, deviation=128),
+    "damoyolo": Network(640, 640),
+}
+
+
+# --- outputs to boxes --------------------------------------------------------------------------------
+
+
+def detections(name, output, width, height):
+    """Boxes [n, 4] as corners in pixels of the photograph, scores and classes, after suppression, best first."""
+    boxes, scores, classes = DECODERS[name](np.asarray(output, np.float32), width, height)
+    boxes = np.clip(np.nan_to_num(boxes), 0, [width, height, width, height])
+    kept = suppress(boxes, scores, classes, NETWORKS[name].overlap)
+    return boxes[kept], scores[kept], classes[kept]
+
+
+@functools.cache
+def yolox_grid(side):
+    """Cell corners [n, 2] and strides [n, 1] of a square input, the finest level first."""
+    cells, strides = [], []
+    for stride in (8, 16, 32):
+        count = side // stride
+        rows, columns = np.mgrid[:count, :count]
+        cells.append(np.stack([columns, rows], -1).reshape(-1, 2))
+        strides.append(np.full((count * count, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def decode_yolox(output, width, height):
+    """[1, n, 85]: centre and size relative to the cell, objectness, 80 classes. Every class of a cell may be a box."""
+    network = NETWORKS["yolox"]
+    cells, strides = yolox_grid(network.width)
+    output = output.reshape(len(cells), -1)
+    centres = (output[:, :2] + cells) * strides
+    sizes = np.exp(np.minimum(output[:, 2:4], LARGEST_EXPONENT)) * strides
+    boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], 1) / min(network.width / width, network.height / height)
+    scores = output[:, 4:5] * output[:, 5:]
+    cell, label = np.nonzero(scores > LEAST_SCORE)
+    return boxes[cell], scores[cell, label], label
+
+
+def decode_fastestdet(output, width, height):
+    """[1, 85, h, w]: objectness, offsets (tanh), sizes (sigmoid), 80 classes. Only the best class of a cell counts."""
+    _, _, rows, columns = output.shape
+    output = output.reshape(85, -1)
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    x, y = (column + np.tanh(output[1])) / columns, (row + np.tanh(output[2])) / rows
+    half_width, half_height = (0.5 / (1 + np.exp(-output[axis])) for axis in (3, 4))
+    boxes = np.stack([(x - half_width) * width, (y - half_height) * height, (x + half_width) * width, (y + half_height) * height], 1)
+    scores = output[0].clip(0) ** 0.6 * output[5:].clip(0) ** 0.4
+    label = scores.argmax(0)
+    best = scores[label, np.arange(rows * columns)]
+    taken = best > LEAST_SCORE
+    return boxes[taken], best[taken], label[taken]
+
+
+DECODERS = {"yolox": decode_yolox, "fastestdet": decode_fastestdet}
+
+
+def suppress(boxes, scores, classes, overlap):
+    """Indices that greedy suppression within a class keeps, best first."""
+    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    shares = intersection_over_union(boxes[order]) * (classes[order, None] == classes[None, order])
+    dead, kept = np.zeros(len(order), bool), []
+    for place in range(len(order)):
+        if not dead[place] and len(kept) < MOST_DETECTIONS:
+            kept.append(place)
+            dead |= shares[place] > overlap
+    return order[kept]
+
+
+def intersection_over_union(boxes):
+    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
+    areas = sides.prod(1)
+    common = (np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])).clip(0).prod(2)
+    union = areas[:, None] + areas[None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

@@ -1,0 +1,379 @@
+"""INT8 beside onnxruntime's quantizer and NVIDIA Model-Optimizer's: accuracy, share in INT8, time and memory.
+
+The same photographs, the same machine, one process after another. Every quantized model is then treated alike: scored
+on ONNX Runtime with its graph optimisation off, its share in INT8 told by `trtforge inspect`, and built by TensorRT as
+it stands. The wall time of a peer is without its imports, that of trtforge is the whole process.
+"""
+
+import json
+import os
+import shutil
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from measuring import BINARY, MB, ROOT, Measured, Row, Run, Table, ToolFailed, build, engine_bytes, parts, tool, zoo
+
+MODELOPT = ROOT / ".deps/venv-modelopt/bin/python"
+NOT_INSTALLED = "not installed"
+OURS, ONNXRUNTIME, OPTIMIZER = "trtforge int8", "onnxruntime", "Model-Optimizer"
+LABELS = {"onnxruntime": ONNXRUNTIME, "modelopt": OPTIMIZER}
+
+# How trtforge is told what `detectors.py` does to a photograph.
+PREPROCESS = {
+    "yolox": "{size: 416x416, order: bgr, fit: letterbox-top-left, pad: 114}",
+    "fastestdet": "{size: 352x352, order: bgr, scale: 0.00392156862745098}",
+    "damoyolo": "{size: 640x640}",
+}
+TRAINED = {
+    # name: title, file, least share of convolution arithmetic in INT8, what a peer's histograms of 64 photographs take
+    "yolox": ("YOLOX-nano 416", "yolox_nano_416.onnx", 0.90, 9e9),
+    "fastestdet": ("FastestDet 352", "fastestdet_352.onnx", 0.95, 3.5e9),
+}
+MOST_AP_LOST = 0.005
+# Peers keep every value of every photograph for their histograms: 0.45 GB for each of DAMO-YOLO-S.
+FEW_PHOTOGRAPHS = 8
+FEW_PHOTOGRAPHS_BYTES = 5e9
+# 32 MB for DAMO-YOLO-S, whose FP16 engine by onnxconverter-common takes 54.6 MB; other sizes in proportion.
+SHARE_OF_FP16 = 32 / 54.6
+MOST_CALIBRATION_PEAK_BYTES = 700 * MB
+
+
+def versions():
+    return [f"onnxconverter-common {version('onnxconverter-common')}", f"onnxruntime {version('onnxruntime')}", modelopt_version()]
+
+
+def modelopt_version():
+    if not MODELOPT.exists():
+        return f"{OPTIMIZER} {NOT_INSTALLED}"
+    code = "from importlib.metadata import version; print(version('nvidia-modelopt'))"
+    return f"{OPTIMIZER} {Run([MODELOPT, '-c', code]).output.strip()}"
+
+
+def test_data():
+    folder = os.environ.get("TRTFORGE_TEST_DATA")
+    return Path(folder) if folder else None
+
+
+def without_test_data(section):
+    return Measured(notes=[f"{section}: skipped, TRTFORGE_TEST_DATA is not set"])
+
+
+def available_bytes():
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1])
+    return 0
+
+
+def say(text):
+    print(f"    {text}", file=sys.stderr, flush=True)
+
+
+# --- quantizing ----------------------------------------------------------------------------------
+
+
+class Unavailable(Exception):
+    """A quantizer that could not be run here; the message is what its line says."""
+
+
+class Quantized:
+    """A model that a quantizer wrote, and what that took."""
+
+    def __init__(self, path, run, wall_s):
+        self.path, self.wall_s, self.processor_s, self.peak_bytes = path, wall_s, run.processor_s, run.peak_bytes
+
+
+def config(folder, network, model):
+    path = folder / f"{model.stem}.yaml"
+    path.write_text(f"model: {model}\npreprocess: {PREPROCESS[network]}\n")
+    return path
+
+
+def quantize_ours(folder, network, model, target, flags):
+    command = [BINARY, "quantize", config(folder, network, model), "-o", target, "--calibration", test_data() / "images/calibration"]
+    run = Run([*command, *flags])
+    return Quantized(target, run, run.wall_s)
+
+
+def peer_command(peer, method, network, model, target, photographs):
+    python = sys.executable
+    if peer == "modelopt":
+        if not MODELOPT.exists():
+            raise Unavailable(NOT_INSTALLED)
+        python = MODELOPT
+    limit = ["--photographs", photographs] if photographs else []
+    return tool("quantize_with_peer.py", peer, method, network, model, target, *limit, python=python)
+
+
+def quantize_with_peer(peer, method, network, model, target, photographs=None, needed_bytes=0):
+    if needed_bytes > available_bytes():
+        raise Unavailable(f"needs {needed_bytes / 1e9:.1f} GB of memory")
+    run = Run(peer_command(peer, method, network, model, target, photographs))
+    return Quantized(target, run, run.answer()["seconds"])
+
+
+def attempt(title, notes, action):
+    """What `action` returns, or the words for the table where it cannot be had."""
+    say(title)
+    try:
+        return action(), None
+    except Unavailable as reason:
+        return None, str(reason)
+    except ToolFailed as error:
+        notes.append(f"{title}: {error.last_words()}")
+        return None, "failed"
+
+
+def int8_share(model):
+    """Share of the arithmetic of convolutions in INT8."""
+    audit = json.loads(Run([BINARY, "inspect", model, "--json"]).output)["precision"]
+    return sum(share["flop_fraction"] for share in audit["shares"] if share["arithmetic"] == "int8")
+
+
+def costs(quantized):
+    return [f"{quantized.wall_s:.1f}", f"{quantized.processor_s:.1f}", f"{quantized.peak_bytes / MB:.0f}"]
+
+
+# --- accuracy of trained detectors ---------------------------------------------------------------
+
+
+def candidates(folder, network, model, histogram_bytes, quick):
+    """The quantizer for every line of the table."""
+
+    def ours(file, *flags):
+        return partial(quantize_ours, folder, network, model, folder / file, flags)
+
+    def peer(name, method, needed_bytes=0):
+        target = folder / f"{name}-{method}.onnx"
+        return partial(quantize_with_peer, name, method, network, model, target, needed_bytes=needed_bytes)
+
+    found = {"trtforge fp16": ours("half.onnx", "--precision", "fp16"), OURS: ours("default.onnx", "--precision", "int8")}
+    for method in ("minmax", "entropy"):
+        found[f"{OURS} plain {method}"] = ours("plain.onnx", "--precision", "int8", "--calibration-method", method, *PLAIN)
+    for method in ("MinMax",) if quick else ("MinMax", "Percentile", "Entropy"):
+        found[f"{ONNXRUNTIME} {method}"] = peer("onnxruntime", method, 0 if method == "MinMax" else histogram_bytes)
+    for method in ("max", "entropy"):
+        found[f"{OPTIMIZER} {method}"] = peer("modelopt", method)
+    return found
+
+
+# No floor and no repair: every convolution in INT8 with the thresholds of the method named.
+PLAIN = ["--accuracy-floor", "none"]
+
+
+class Scored:
+    """A model's accuracy, share in INT8 and engine."""
+
+    def __init__(self, folder, network, model, reference):
+        flags = ["--reference", reference] if reference.exists() else ["--keep", reference]
+        answer = Run(tool("coco_average_precision.py", network, model, *flags)).answer()
+        self.ap, self.ap50, self.agreement = answer["ap"], answer["ap50"], answer.get("agreement", 1.0)
+        self.int8_share = int8_share(model)
+        self.engine = engine_parts(folder, model)
+
+
+def engine_memory(folder, model):
+    return build(model, "fp32", folder / "candidate.engine")[1]["memory"]
+
+
+def engine_parts(folder, model):
+    try:
+        return parts(engine_memory(folder, model))
+    except ToolFailed:
+        return "not built"
+
+
+ACCURACY_HEADER = ["quantizer", "AP", "AP50", "AP lost", "agreement", "INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
+
+
+def accuracy_line(title, quantized, scored, full):
+    taken = costs(quantized) if quantized else ["-", "-", "-"]
+    figures = [f"{scored.ap:.4f}", f"{scored.ap50:.4f}", f"{full.ap - scored.ap:+.4f}", f"{scored.agreement:.3f}", f"{100 * scored.int8_share:.1f} %"]
+    return [title, *figures, *taken, scored.engine]
+
+
+def accuracy_of(network, folder, quick):
+    """One trained detector through every quantizer."""
+    title, file, least_share, histogram_bytes = TRAINED[network]
+    model, reference = test_data() / "models" / file, folder / f"{network}.npy"
+    found, table = Measured(), Table(f"{title}: 64 photographs to calibrate on, 64 others scored", ACCURACY_HEADER)
+    full = Scored(folder, network, model, reference)
+    table.lines.append(accuracy_line("FP32", None, full, full))
+    scores = {}
+    for name, quantizer in candidates(folder, network, model, histogram_bytes, quick).items():
+        quantized, reason = attempt(f"{title}: {name}", found.notes, quantizer)
+        if quantized:
+            scored = partial(Scored, folder, network, quantized.path, reference)
+            scores[name], reason = attempt(f"{title}: {name}, scored", found.notes, scored)
+        blank = ["-"] * (len(ACCURACY_HEADER) - 2)
+        table.lines.append([name, reason, *blank] if reason else accuracy_line(name, quantized, scores[name], full))
+    found.tables.append(table)
+    found.rows += accuracy_rows(title, full, scores, least_share)
+    return found
+
+
+def accuracy_rows(title, full, scores, least_share):
+    ours = scores.get(OURS)
+    if ours is None:
+        return [Row(f"{title} INT8: AP lost", "failed", "-", 1.0, MOST_AP_LOST, "AP")]
+    peers = [score.ap for name, score in scores.items() if not name.startswith("trtforge") and score]
+    best = f"best {max(peers):.4f}" if peers else "-"
+    return [
+        Row(f"{title} INT8: AP lost", f"{ours.ap:.4f}", best, full.ap - ours.ap, MOST_AP_LOST, "AP"),
+        Row(f"{title} INT8: convolution FLOPs in INT8", f"{100 * ours.int8_share:.1f} %", "-", ours.int8_share, least_share, "%", at_least=True),
+    ]
+
+
+def accuracy(folder, quick):
+    """YOLOX-nano and FastestDet."""
+    if test_data() is None:
+        return without_test_data("accuracy")
+    found = Measured()
+    for network in TRAINED:
+        found.add(accuracy_of(network, folder, quick))
+    return found
+
+
+# --- time and memory of calibration, on DAMO-YOLO ------------------------------------------------------
+
+
+def calibrate(folder, model, images, method="entropy", count=None):
+    """`trtforge calibrate` afresh: no histograms of an earlier run are found."""
+    caches = folder / "cache"
+    shutil.rmtree(caches, ignore_errors=True)
+    caches.mkdir()
+    limit = ["--calibration-count", count] if count else []
+    flags = ["--calibration", images, "--calibration-method", method, "-o", caches / "calibration.cache", *limit]
+    return Run([BINARY, "calibrate", config(folder, "damoyolo", model), *flags])
+
+
+def forward_seconds(model, photographs=None):
+    return Run(peer_command("forward", "passes", "damoyolo", model, "-", photographs)).answer()["seconds"]
+
+
+def many_photographs(folder, times):
+    """The calibration photographs, each under `times` names."""
+    target = folder / f"photographs-{times}"
+    target.mkdir()
+    for path in (test_data() / "images/calibration").glob("*.jpg"):
+        for number in range(times):
+            (target / f"{number}-{path.name}").symlink_to(path.resolve())
+    return target
+
+
+def speed_rows(folder, model, notes):
+    """Wall time against bare inferences, and against the peers: their cheapest method, and the same method."""
+    photographs, title = test_data() / "images/calibration", "DAMO-YOLO-S INT8 calibration"
+    say(f"{title}: 64 photographs")
+    before = forward_seconds(model)
+    all_of_them = calibrate(folder, model, photographs)
+    bare = (before + forward_seconds(model)) / 2
+    rows = [
+        Row(f"{title}: entropy, 64 photographs, beside 64 inferences", *both_seconds(all_of_them.wall_s, bare), all_of_them.wall_s / bare, 1.6)
+    ]
+    for peer, method in (("onnxruntime", "MinMax"), ("modelopt", "max")):
+        rows += against(folder, model, notes, all_of_them, peer, method, 64, None)
+    few = calibrate(folder, model, photographs, count=FEW_PHOTOGRAPHS)
+    for peer, method in (("onnxruntime", "Entropy"), ("modelopt", "entropy")):
+        rows += against(folder, model, notes, few, peer, method, FEW_PHOTOGRAPHS, 1 / 5)
+    return rows
+
+
+def both_seconds(ours, peer):
+    return f"{ours:.1f} s", f"{peer:.1f} s"
+
+
+def against(folder, model, notes, ours, peer, method, count, goal):
+    """Our entropy calibration beside a peer's quantization with as many photographs."""
+    measure = f"DAMO-YOLO-S INT8 calibration: entropy, {count} photographs, beside {LABELS[peer]} {method}"
+    needed = FEW_PHOTOGRAPHS_BYTES if method.lower() == "entropy" else 0
+    quantizer = partial(quantize_with_peer, peer, method, "damoyolo", model, folder / "peer.onnx", count, needed)
+    theirs, reason = attempt(measure, notes, quantizer)
+    if reason:
+        notes.append(f"{measure}: {reason}")
+        return []
+    figures = [f"{taken.wall_s:.1f} s, {taken.peak_bytes / MB:.0f} MB" for taken in (ours, theirs)]
+    return [Row(measure, *figures, ours.wall_s / theirs.wall_s, goal)]
+
+
+def peak_rows(folder, model, quick):
+    """Peak memory must not depend on the number of photographs."""
+    photographs = test_data() / "images/calibration"
+    title = "DAMO-YOLO-S INT8 calibration: peak memory"
+    many, count = (photographs, 64) if quick else (many_photographs(folder, 4), 256)
+    say(f"{title}, {count} photographs")
+    few = calibrate(folder, model, photographs, count=16).peak_bytes
+    most = calibrate(folder, model, many).peak_bytes
+    return [
+        Row(f"{title}, {count} photographs", f"{most / MB:.0f} MB", "-", most, MOST_CALIBRATION_PEAK_BYTES, "MB"),
+        Row(f"{title}, {count} photographs beside 16", f"{most / MB:.0f} MB", f"{few / MB:.0f} MB", most / few, 1.05),
+    ]
+
+
+# --- engines and outputs of DAMO-YOLO -------------------------------------------------------------------
+
+NOISE_HEADER = ["quantizer", "SQNR dB by output", "INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
+SOME_PHOTOGRAPHS = 16
+
+
+def noise(model, candidate):
+    answer = Run(tool("signal_to_noise.py", "damoyolo", model, candidate)).answer()
+    return ", ".join(f"{name} {decibel:.1f}" for name, decibel in answer.items())
+
+
+def engine_quantizers(folder, model):
+    def peer(name, method):
+        return partial(quantize_with_peer, name, method, "damoyolo", model, folder / f"{name}.onnx", SOME_PHOTOGRAPHS)
+
+    flags = ["--precision", "int8", "--calibration-count", SOME_PHOTOGRAPHS]
+    return {
+        OURS: partial(quantize_ours, folder, "damoyolo", model, folder / "ours.onnx", flags),
+        f"{ONNXRUNTIME} MinMax": peer("onnxruntime", "MinMax"),
+        f"{OPTIMIZER} max": peer("modelopt", "max"),
+    }
+
+
+def engine_line(folder, model, title, quantized):
+    taken = [f"{100 * int8_share(quantized.path):.1f} %", *costs(quantized)]
+    return [title, noise(model, quantized.path), *taken, engine_parts(folder, quantized.path)]
+
+
+def engines_of(size, folder):
+    """Noise at the outputs and engine memory of one size: ours, the peers' Q/DQ, and plain FP16."""
+    model, title = zoo(f"damoyolo-{size}"), f"DAMO-YOLO-{size.upper()} 640"
+    found = Measured()
+    table = Table(f"{title}, random weights: {SOME_PHOTOGRAPHS} photographs to calibrate on, outputs on 4 others", NOISE_HEADER)
+    made = {}
+    for name, quantizer in engine_quantizers(folder, model).items():
+        made[name], reason = attempt(f"{title}: {name}", found.notes, quantizer)
+        blank = ["-"] * (len(NOISE_HEADER) - 2)
+        table.lines.append([name, reason, *blank] if reason else engine_line(folder, model, name, made[name]))
+    half = folder / "half.onnx"
+    Run(tool("convert_float16.py", model, half))
+    table.lines.append(["onnxconverter-common fp16", noise(model, half), "-", "-", "-", "-", engine_parts(folder, half)])
+    found.tables.append(table)
+    found.rows += engine_rows(folder, title, made[OURS], half)
+    return found
+
+
+def engine_rows(folder, title, ours, half):
+    """Weights + activation as a share of the FP16 engine's."""
+    measure, peer = f"{title} INT8 engine memory, beside FP16 by onnxconverter-common", engine_memory(folder, half)
+    if ours is None:
+        return [Row(measure, "failed", parts(peer), 1.0, SHARE_OF_FP16)]
+    memory = engine_memory(folder, ours.path)
+    return [Row(measure, parts(memory), parts(peer), engine_bytes(memory) / engine_bytes(peer), SHARE_OF_FP16)]
+
+
+def calibration(folder, quick):
+    """DAMO-YOLO: time and memory of calibration, then the engines."""
+    if test_data() is None:
+        return without_test_data("calibration")
+    model, found = zoo("damoyolo-s"), Measured()
+    found.rows += speed_rows(folder, model, found.notes)
+    found.rows += peak_rows(folder, model, quick)
+    for size in "s" if quick else "st":
+        found.add(engines_of(size, folder))
+    return found
