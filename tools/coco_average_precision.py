@@ -85,19 +85,21 @@ def average_precision(truth, rows):
 def as_truth(truth, rows):
     """A model's sure detections in the form of annotations; the images and classes stay."""
     sure = rows[rows[:, 5] >= SURE_SCORE]
-    annotations = [
-        {"id": number, "image_id": int(row[0]), "category_id": int(row[6]), "bbox": row[1:5].tolist(), "area": float(row[3] * row[4]), "iscrowd": 0}
-        for number, row in enumerate(sure, 1)
-    ]
-    return {**truth, "annotations": annotations}
+    return {**truth, "annotations": [annotation(number, *row) for number, row in enumerate(sure.tolist(), 1)]}
+
+
+def annotation(number, image, x, y, width, height, _, label):
+    box = {"bbox": [x, y, width, height], "area": width * height, "iscrowd": 0}
+    return {"id": number, "image_id": int(image), "category_id": int(label), **box}
 
 
 def truth_of(count=None):
+    """The evaluation photographs in the order of their names, and their boxes."""
     truth = json.loads((test_data() / "images/evaluation.json").read_text())
     truth.setdefault("info", {})
     truth["images"] = sorted(truth["images"], key=lambda image: image["file_name"])[:count]
     kept = {image["id"] for image in truth["images"]}
-    truth["annotations"] = [annotation for annotation in truth["annotations"] if annotation["image_id"] in kept]
+    truth["annotations"] = [box for box in truth["annotations"] if box["image_id"] in kept]
     return truth
 
 

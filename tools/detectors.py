@@ -36,8 +36,9 @@ class Network:
             pixels = self.fitted(photograph.convert("RGB"))
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
-        values = (pixels.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.deviation)
-        return np.ascontiguousarray(values, np.float32)
+        scale, mean, deviation = (np.float32(figure) for figure in (self.scale, self.mean, self.deviation))
+        values = (pixels.transpose(2, 0, 1)[None].astype(np.float32) * scale - mean) / deviation
+        return np.ascontiguousarray(values)
 
     def fitted(self, photograph):
         if self.fit == "stretch":

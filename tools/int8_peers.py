@@ -185,13 +185,14 @@ def engine_parts(folder, model):
         return "not built"
 
 
-ACCURACY_HEADER = ["quantizer", "AP", "AP50", "AP lost", "agreement", "INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
+COSTS_HEADER = ["INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
+ACCURACY_HEADER = ["quantizer", "AP", "AP50", "AP lost", "agreement", *COSTS_HEADER]
 
 
 def accuracy_line(title, quantized, scored, full):
     taken = costs(quantized) if quantized else ["-", "-", "-"]
-    figures = [f"{scored.ap:.4f}", f"{scored.ap50:.4f}", f"{full.ap - scored.ap:+.4f}", f"{scored.agreement:.3f}", f"{100 * scored.int8_share:.1f} %"]
-    return [title, *figures, *taken, scored.engine]
+    scores = [f"{scored.ap:.4f}", f"{scored.ap50:.4f}", f"{full.ap - scored.ap:+.4f}", f"{scored.agreement:.3f}"]
+    return [title, *scores, f"{100 * scored.int8_share:.1f} %", *taken, scored.engine]
 
 
 def accuracy_of(network, folder, quick):
@@ -220,9 +221,10 @@ def accuracy_rows(title, full, scores, least_share):
         return [Row(f"{title} INT8: AP lost", "failed", "-", 1.0, MOST_AP_LOST, "AP")]
     peers = [score.ap for name, score in scores.items() if not name.startswith("trtforge") and score]
     best = f"best {max(peers):.4f}" if peers else "-"
+    share = f"{100 * ours.int8_share:.1f} %"
     return [
         Row(f"{title} INT8: AP lost", f"{ours.ap:.4f}", best, full.ap - ours.ap, MOST_AP_LOST, "AP"),
-        Row(f"{title} INT8: convolution FLOPs in INT8", f"{100 * ours.int8_share:.1f} %", "-", ours.int8_share, least_share, "%", at_least=True),
+        Row(f"{title} INT8: convolution FLOPs in INT8", share, "-", ours.int8_share, least_share, "%", at_least=True),
     ]
 
 
@@ -269,20 +271,14 @@ def speed_rows(folder, model, notes):
     say(f"{title}: 64 photographs")
     before = forward_seconds(model)
     all_of_them = calibrate(folder, model, photographs)
-    bare = (before + forward_seconds(model)) / 2
-    rows = [
-        Row(f"{title}: entropy, 64 photographs, beside 64 inferences", *both_seconds(all_of_them.wall_s, bare), all_of_them.wall_s / bare, 1.6)
-    ]
+    bare, taken = (before + forward_seconds(model)) / 2, all_of_them.wall_s
+    rows = [Row(f"{title}: entropy, 64 photographs, beside 64 inferences", f"{taken:.1f} s", f"{bare:.1f} s", taken / bare, 1.6)]
     for peer, method in (("onnxruntime", "MinMax"), ("modelopt", "max")):
         rows += against(folder, model, notes, all_of_them, peer, method, 64, None)
     few = calibrate(folder, model, photographs, count=FEW_PHOTOGRAPHS)
     for peer, method in (("onnxruntime", "Entropy"), ("modelopt", "entropy")):
         rows += against(folder, model, notes, few, peer, method, FEW_PHOTOGRAPHS, 1 / 5)
     return rows
-
-
-def both_seconds(ours, peer):
-    return f"{ours:.1f} s", f"{peer:.1f} s"
 
 
 def against(folder, model, notes, ours, peer, method, count, goal):
@@ -314,7 +310,7 @@ def peak_rows(folder, model, quick):
 
 # --- engines and outputs of DAMO-YOLO -------------------------------------------------------------------
 
-NOISE_HEADER = ["quantizer", "SQNR dB by output", "INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
+NOISE_HEADER = ["quantizer", "SQNR dB by output", *COSTS_HEADER]
 SOME_PHOTOGRAPHS = 16
 
 
