@@ -2,7 +2,7 @@
 
 The same photographs, the same machine, one process after another. Every quantized model is then treated alike: scored
 on ONNX Runtime with its graph optimisation off, its share in INT8 told by `trtforge inspect`, and built by TensorRT as
-it stands. The wall time of a peer is without its imports, that of trtforge is the whole process.
+it stands. The wall time of a peer is without its imports and without TensorRT; that of trtforge is a whole `build`.
 """
 
 import json
@@ -17,7 +17,7 @@ from measuring import BINARY, MB, ROOT, Measured, Row, Run, Table, ToolFailed, b
 
 MODELOPT = ROOT / ".deps/venv-modelopt/bin/python"
 NOT_INSTALLED = "not installed"
-OURS, ONNXRUNTIME, OPTIMIZER = "trtforge int8", "onnxruntime", "Model-Optimizer"
+OURS, ONNXRUNTIME, OPTIMIZER, CONVERTER = "trtforge int8", "onnxruntime", "Model-Optimizer", "onnxconverter-common"
 LABELS = {"onnxruntime": ONNXRUNTIME, "modelopt": OPTIMIZER}
 
 # How trtforge is told what `detectors.py` does to a photograph.
@@ -79,10 +79,23 @@ class Unavailable(Exception):
 
 
 class Quantized:
-    """A model that a quantizer wrote, and what that took."""
+    """A model that a quantizer wrote, what that took, and what TensorRT says of its engine (None: not built)."""
 
-    def __init__(self, path, run, wall_s):
+    def __init__(self, path, run, wall_s, memory):
         self.path, self.wall_s, self.processor_s, self.peak_bytes = path, wall_s, run.processor_s, run.peak_bytes
+        self.memory = memory
+
+
+def engine_of(memory):
+    return parts(memory) if memory else "not built"
+
+
+def as_it_stands(folder, model):
+    """Memory of the engine that TensorRT makes of a model, None where it refuses."""
+    try:
+        return build(model, "fp32", folder / "candidate.engine")[1]["memory"]
+    except ToolFailed:
+        return None
 
 
 def config(folder, network, model):
@@ -91,10 +104,12 @@ def config(folder, network, model):
     return path
 
 
-def quantize_ours(folder, network, model, target, flags):
-    command = [BINARY, "quantize", config(folder, network, model), "-o", target, "--calibration", test_data() / "images/calibration"]
-    run = Run([*command, *flags])
-    return Quantized(target, run, run.wall_s)
+def build_ours(folder, network, model, target, flags):
+    """The whole way to an engine: the model scored is the one that the engine was made of."""
+    engine, photographs = folder / "ours.engine", test_data() / "images/calibration"
+    command = [BINARY, "build", config(folder, network, model), "-o", engine, "--emit-onnx", target, "--calibration", photographs]
+    run = Run([*command, "--force", "--no-verify", *flags])
+    return Quantized(target, run, run.wall_s, json.loads(Path(f"{engine}.json").read_text())["memory"])
 
 
 def peer_command(peer, method, network, model, target, photographs):
@@ -107,11 +122,12 @@ def peer_command(peer, method, network, model, target, photographs):
     return tool("quantize_with_peer.py", peer, method, network, model, target, *limit, python=python)
 
 
-def quantize_with_peer(peer, method, network, model, target, photographs=None, needed_bytes=0):
+def quantize_with_peer(folder, peer, method, network, model, photographs=None, needed_bytes=0):
+    target = folder / f"{peer}-{method}.onnx"
     if needed_bytes > available_bytes():
         raise Unavailable(f"needs {needed_bytes / 1e9:.1f} GB of memory")
     run = Run(peer_command(peer, method, network, model, target, photographs))
-    return Quantized(target, run, run.answer()["seconds"])
+    return Quantized(target, run, run.answer()["seconds"], as_it_stands(folder, target))
 
 
 def attempt(title, notes, action):
@@ -133,7 +149,8 @@ def int8_share(model):
 
 
 def costs(quantized):
-    return [f"{quantized.wall_s:.1f}", f"{quantized.processor_s:.1f}", f"{quantized.peak_bytes / MB:.0f}"]
+    taken = [f"{quantized.wall_s:.1f}", f"{quantized.processor_s:.1f}", f"{quantized.peak_bytes / MB:.0f}"]
+    return [*taken, engine_of(quantized.memory)]
 
 
 # --- accuracy of trained detectors ---------------------------------------------------------------
@@ -143,11 +160,10 @@ def candidates(folder, network, model, histogram_bytes, quick):
     """The quantizer for every line of the table."""
 
     def ours(file, *flags):
-        return partial(quantize_ours, folder, network, model, folder / file, flags)
+        return partial(build_ours, folder, network, model, folder / file, flags)
 
     def peer(name, method, needed_bytes=0):
-        target = folder / f"{name}-{method}.onnx"
-        return partial(quantize_with_peer, name, method, network, model, target, needed_bytes=needed_bytes)
+        return partial(quantize_with_peer, folder, name, method, network, model, needed_bytes=needed_bytes)
 
     found = {"trtforge fp16": ours("half.onnx", "--precision", "fp16"), OURS: ours("default.onnx", "--precision", "int8")}
     for method in ("minmax", "entropy"):
@@ -159,30 +175,18 @@ def candidates(folder, network, model, histogram_bytes, quick):
     return found
 
 
-# No floor and no repair: every convolution in INT8 with the thresholds of the method named.
-PLAIN = ["--accuracy-floor", "none"]
+# Nothing is repaired and nothing left in FP16 for accuracy's sake: what is quantized has the method's thresholds.
+PLAIN = ["--no-search"]
 
 
 class Scored:
-    """A model's accuracy, share in INT8 and engine."""
+    """A model's accuracy and its share in INT8."""
 
-    def __init__(self, folder, network, model, reference):
+    def __init__(self, network, model, reference):
         flags = ["--reference", reference] if reference.exists() else ["--keep", reference]
         answer = Run(tool("coco_average_precision.py", network, model, *flags)).answer()
         self.ap, self.ap50, self.agreement = answer["ap"], answer["ap50"], answer.get("agreement", 1.0)
         self.int8_share = int8_share(model)
-        self.engine = engine_parts(folder, model)
-
-
-def engine_memory(folder, model):
-    return build(model, "fp32", folder / "candidate.engine")[1]["memory"]
-
-
-def engine_parts(folder, model):
-    try:
-        return parts(engine_memory(folder, model))
-    except ToolFailed:
-        return "not built"
 
 
 COSTS_HEADER = ["INT8 FLOPs", "wall s", "processor s", "peak MB", "engine: weights + activation"]
@@ -190,9 +194,9 @@ ACCURACY_HEADER = ["quantizer", "AP", "AP50", "AP lost", "agreement", *COSTS_HEA
 
 
 def accuracy_line(title, quantized, scored, full):
-    taken = costs(quantized) if quantized else ["-", "-", "-"]
+    taken = costs(quantized)
     scores = [f"{scored.ap:.4f}", f"{scored.ap50:.4f}", f"{full.ap - scored.ap:+.4f}", f"{scored.agreement:.3f}"]
-    return [title, *scores, f"{100 * scored.int8_share:.1f} %", *taken, scored.engine]
+    return [title, *scores, f"{100 * scored.int8_share:.1f} %", *taken]
 
 
 def accuracy_of(network, folder, quick):
@@ -200,13 +204,14 @@ def accuracy_of(network, folder, quick):
     title, file, least_share, histogram_bytes = TRAINED[network]
     model, reference = test_data() / "models" / file, folder / f"{network}.npy"
     found, table = Measured(), Table(f"{title}: 64 photographs to calibrate on, 64 others scored", ACCURACY_HEADER)
-    full = Scored(folder, network, model, reference)
-    table.lines.append(accuracy_line("FP32", None, full, full))
+    full = Scored(network, model, reference)
+    floating = build_ours(folder, network, model, folder / "full.onnx", ["--precision", "fp32"])
+    table.lines.append(accuracy_line("FP32", floating, full, full))
     scores = {}
     for name, quantizer in candidates(folder, network, model, histogram_bytes, quick).items():
         quantized, reason = attempt(f"{title}: {name}", found.notes, quantizer)
         if quantized:
-            scored = partial(Scored, folder, network, quantized.path, reference)
+            scored = partial(Scored, network, quantized.path, reference)
             scores[name], reason = attempt(f"{title}: {name}, scored", found.notes, scored)
         blank = ["-"] * (len(ACCURACY_HEADER) - 2)
         table.lines.append([name, reason, *blank] if reason else accuracy_line(name, quantized, scores[name], full))
@@ -285,7 +290,7 @@ def against(folder, model, notes, ours, peer, method, count, goal):
     """Our entropy calibration beside a peer's quantization with as many photographs."""
     measure = f"DAMO-YOLO-S INT8 calibration: entropy, {count} photographs, beside {LABELS[peer]} {method}"
     needed = FEW_PHOTOGRAPHS_BYTES if method.lower() == "entropy" else 0
-    quantizer = partial(quantize_with_peer, peer, method, "damoyolo", model, folder / "peer.onnx", count, needed)
+    quantizer = partial(quantize_with_peer, folder, peer, method, "damoyolo", model, count, needed)
     theirs, reason = attempt(measure, notes, quantizer)
     if reason:
         notes.append(f"{measure}: {reason}")
@@ -320,47 +325,51 @@ def noise(model, candidate):
 
 
 def engine_quantizers(folder, model):
-    def peer(name, method):
-        return partial(quantize_with_peer, name, method, "damoyolo", model, folder / f"{name}.onnx", SOME_PHOTOGRAPHS)
+    def ours(file, *flags):
+        count = ["--calibration-count", SOME_PHOTOGRAPHS]
+        return partial(build_ours, folder, "damoyolo", model, folder / file, [*flags, *count])
 
-    flags = ["--precision", "int8", "--calibration-count", SOME_PHOTOGRAPHS]
     return {
-        OURS: partial(quantize_ours, folder, "damoyolo", model, folder / "ours.onnx", flags),
-        f"{ONNXRUNTIME} MinMax": peer("onnxruntime", "MinMax"),
-        f"{OPTIMIZER} max": peer("modelopt", "max"),
+        "trtforge fp16": ours("half.onnx", "--precision", "fp16"),
+        OURS: ours("default.onnx", "--precision", "int8"),
+        f"{OURS} plain entropy": ours("plain.onnx", "--precision", "int8", "--calibration-method", "entropy", *PLAIN),
+        f"{ONNXRUNTIME} MinMax": partial(quantize_with_peer, folder, "onnxruntime", "MinMax", "damoyolo", model, SOME_PHOTOGRAPHS),
+        f"{OPTIMIZER} max": partial(quantize_with_peer, folder, "modelopt", "max", "damoyolo", model, SOME_PHOTOGRAPHS),
+        f"{CONVERTER} fp16": partial(convert_float16, folder, model),
     }
 
 
-def engine_line(folder, model, title, quantized):
-    taken = [f"{100 * int8_share(quantized.path):.1f} %", *costs(quantized)]
-    return [title, noise(model, quantized.path), *taken, engine_parts(folder, quantized.path)]
+def convert_float16(folder, model):
+    target = folder / "converted.onnx"
+    run = Run(tool("convert_float16.py", model, target))
+    return Quantized(target, run, float(run.output.split()[-1]), as_it_stands(folder, target))
+
+
+def engine_line(model, title, quantized):
+    return [title, noise(model, quantized.path), f"{100 * int8_share(quantized.path):.1f} %", *costs(quantized)]
 
 
 def engines_of(size, folder):
-    """Noise at the outputs and engine memory of one size: ours, the peers' Q/DQ, and plain FP16."""
+    """Noise at the outputs and engine memory of one size."""
     model, title = zoo(f"damoyolo-{size}"), f"DAMO-YOLO-{size.upper()} 640"
-    found = Measured()
+    found, made = Measured(), {}
     table = Table(f"{title}, random weights: {SOME_PHOTOGRAPHS} photographs to calibrate on, outputs on 4 others", NOISE_HEADER)
-    made = {}
     for name, quantizer in engine_quantizers(folder, model).items():
         made[name], reason = attempt(f"{title}: {name}", found.notes, quantizer)
         blank = ["-"] * (len(NOISE_HEADER) - 2)
-        table.lines.append([name, reason, *blank] if reason else engine_line(folder, model, name, made[name]))
-    half = folder / "half.onnx"
-    Run(tool("convert_float16.py", model, half))
-    table.lines.append(["onnxconverter-common fp16", noise(model, half), "-", "-", "-", "-", engine_parts(folder, half)])
+        table.lines.append([name, reason, *blank] if reason else engine_line(model, name, made[name]))
     found.tables.append(table)
-    found.rows += engine_rows(folder, title, made[OURS], half)
+    found.rows += engine_rows(title, made)
     return found
 
 
-def engine_rows(folder, title, ours, half):
-    """Weights + activation as a share of the FP16 engine's."""
-    measure, peer = f"{title} INT8 engine memory, beside FP16 by onnxconverter-common", engine_memory(folder, half)
-    if ours is None:
-        return [Row(measure, "failed", parts(peer), 1.0, SHARE_OF_FP16)]
-    memory = engine_memory(folder, ours.path)
-    return [Row(measure, parts(memory), parts(peer), engine_bytes(memory) / engine_bytes(peer), SHARE_OF_FP16)]
+def engine_rows(title, made):
+    """Weights + activation as a share of what the FP16 engine of the converter takes."""
+    ours, half = (made[name] and made[name].memory for name in (OURS, f"{CONVERTER} fp16"))
+    if not (ours and half):
+        return [Row(f"{title} INT8: engine memory", "failed", "-", 1.0, SHARE_OF_FP16)]
+    share = engine_bytes(ours) / engine_bytes(half)
+    return [Row(f"{title} INT8: engine memory, beside {CONVERTER} fp16", parts(ours), parts(half), share, SHARE_OF_FP16)]
 
 
 def calibration(folder, quick):

@@ -25,6 +25,8 @@ from onnxruntime.quantization import CalibrationDataReader
 
 from detectors import NETWORKS
 
+PER_CHANNEL_OPSET = 13
+
 
 class Photographs(CalibrationDataReader):
     """The calibration photographs in the order of their names, as the network wants them."""
@@ -53,6 +55,18 @@ class Photographs(CalibrationDataReader):
         return len(self.paths)
 
 
+def with_axes(source, target):
+    """The model in an operator set where DequantizeLinear has an axis, which scales per channel need."""
+    import onnx.version_converter
+
+    model = onnx.load(source)
+    version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if version >= PER_CHANNEL_OPSET:
+        return source
+    onnx.save(onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET), target)
+    return target
+
+
 def quantize_with_onnxruntime(method, photographs, source, target):
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -60,7 +74,8 @@ def quantize_with_onnxruntime(method, photographs, source, target):
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        raised = with_axes(source, Path(folder) / "raised.onnx")
+        quant_pre_process(str(raised), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
             str(target),
