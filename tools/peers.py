@@ -25,7 +25,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import int8_peers
+import int8_accuracy
+import int8_calibration
+import quantizers
 from measuring import BINARY, MB, Measured, Row, Run, ToolFailed, alternate, build, engine_bytes, median, parts, print_rows, tool, zoo
 
 # --- the measurements ------------------------------------------------------------------------------
@@ -95,8 +97,8 @@ MEASUREMENTS = {
     "build": rows_alone(build_rows),
     "memory": rows_alone(memory_rows),
     "start": rows_alone(start_rows),
-    "accuracy": int8_peers.accuracy,
-    "calibration": int8_peers.calibration,
+    "accuracy": int8_accuracy.accuracy,
+    "calibration": int8_calibration.calibration,
 }
 
 
@@ -109,7 +111,7 @@ def measure(names, quick, json_path):
         for name in names:
             print(f"[{name}]", file=sys.stderr, flush=True)
             found.add(MEASUREMENTS[name](Path(folder), quick))
-    print(f"peers: {', '.join(int8_peers.versions())}; {os.cpu_count()} processors")
+    print(f"peers: {', '.join(quantizers.versions())}; {os.cpu_count()} processors")
     for table in found.tables:
         table.print()
     print()
