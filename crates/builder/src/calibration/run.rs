@@ -121,7 +121,7 @@ impl CalibrationOutcome {
 /// batch 1; the result does not depend on the batch anyway.
 ///
 /// # Errors
-/// Those of the pipeline and of [`observe`]; [`Error::OtherHistograms`]; [`Error::CalibrationInterrupted`] where `cancel` was set during the pass, whose progress is
+/// Those of the pipeline and of [`super::observe`]; [`Error::OtherHistograms`]; [`Error::CalibrationInterrupted`] where `cancel` was set during the pass, whose progress is
 /// kept then. The cache is written whole or not at all.
 pub fn calibrate(
     options: &CalibrateOptions,
