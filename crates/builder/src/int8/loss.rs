@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_small_channel_counts_as_much_as_a_large_one() {
-        let found = loss(&[1, 2, 2], &[100.0, 102.0, 0.1, 0.3], &[100.0, 102.0, 0.2, 0.6]);
+        let found = loss(&[1, 2, 3], &[100.0, 102.0, 104.0, 0.1, 0.3, 0.5], &[100.0, 102.0, 104.0, 0.2, 0.6, 1.0]);
         assert!((found.share(&FLOOR) - 0.5).abs() < 1e-6, "{}", found.share(&FLOOR));
     }
 
