@@ -1,9 +1,10 @@
 //! One command's work: ONNX model in, verified engine and manifest out.
 
+use crate::calibration::{CalibrationCache, calibrated_tensors};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
 use crate::form::{Choice, LeanForm};
-use crate::int8::{DEFAULT_FLOOR, Int8Options, TRIED_SAMPLES};
+use crate::int8::{DEFAULT_FLOOR, Form, Int8Options, TRIED_SAMPLES};
 use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile, check_clashes};
@@ -16,6 +17,7 @@ use crate::size::{ByteSize, format_bytes};
 use crate::stage::{Stage, Timings};
 use crate::verify::{Verification, check_floor, verify};
 use crate::{CancelFlag, Error, Progress, Result, digest};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -202,8 +204,12 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
         prepare_options.form = choice.form.clone();
         prepare_options.int8.depthwise = *depthwise;
         let (from, to) = (format_bytes(choice.plain_bytes), format_bytes(choice.bytes));
+        let placement = match choice.form.placement {
+            Form::FULL => String::new(),
+            placement => format!(", with {placement} in INT8"),
+        };
         notes.push(format!(
-            "laid out for memory: {from} of weights and activation became {to} ({} builds)",
+            "laid out for memory: {from} of weights and activation became {to}{placement} ({} builds)",
             choice.builds
         ));
     }
@@ -241,10 +247,10 @@ struct Lean {
     depthwise: bool,
 }
 
-/// Finds the form of an INT8 network that takes least memory by building it with scales that mean nothing. None where that was not asked for, and where a
-/// calibration cache fixes the tensors.
+/// Finds the form of an INT8 network that takes least memory by building it with scales that mean nothing. None where that was not asked for.
+/// A calibration cache names the tensors of the network as it is; those that a form adds and that none of them tells of stay in half precision.
 fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Lean>> {
-    if !options.lean || options.prepare.precision != Precision::Int8 || options.prepare.int8.cache.is_some() {
+    if !options.lean || options.prepare.precision != Precision::Int8 {
         return Ok(None);
     }
     let (progress, cancel) = (&**watch.progress, watch.cancel);
@@ -260,6 +266,8 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
         return Ok(None);
     }
     progress.step("form");
+    let cached = cached_tensors(options.prepare.int8.cache.as_deref(), &graph)?;
+    let cached = cached.as_ref();
     let judge = |model: &Model| {
         let silent: Arc<dyn Progress> = Arc::new(());
         let watch = Watch { progress: &silent, cancel };
@@ -274,13 +282,24 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
         prepare
     };
     let (all, half) = (with(true), with(false));
-    let bytes = |prepare: &PrepareOptions| judge(&convert_for_memory(graph.clone(), prepare)?);
+    let bytes = |prepare: &PrepareOptions| judge(&convert_for_memory(graph.clone(), prepare, Form::FULL, cached)?);
     let depthwise = !graph.node_ids().any(|node| graph.attribute_int(node, "group").unwrap_or(1) > 1)
         || bytes(&all)? <= bytes(&half)?;
     let prepare = if depthwise { all } else { half };
-    let convert = |graph| convert_for_memory(graph, &prepare);
+    let convert = |graph, placement| convert_for_memory(graph, &prepare, placement, cached);
     let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
     Ok(Some(Lean { choice, depthwise }))
+}
+
+/// The tensors of a calibration cache: those of its file, or those that it will have once it is written.
+fn cached_tensors(cache: Option<&Path>, graph: &Graph) -> Result<Option<HashSet<String>>> {
+    Ok(match cache {
+        Some(cache) if cache.exists() => {
+            Some(CalibrationCache::read(cache)?.entries().iter().map(|(tensor, _)| tensor.clone()).collect())
+        }
+        Some(_) => Some(calibrated_tensors(graph).into_iter().collect()),
+        None => None,
+    })
 }
 
 /// What is written must not lie on what is read, nor two outputs on one another.

@@ -2,7 +2,7 @@
 
 use crate::calibration::observe_ranges;
 use crate::form::LeanForm;
-use crate::int8::{Deciding, Decision, Int8Options, Plan, plan_for_memory};
+use crate::int8::{Deciding, Decision, Form, Int8Options, Plan, plan_for_memory};
 use crate::passes::{
     CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
     ResolvedShapes, WeightForm, freeze_shapes, resolve_shapes, run_pass,
@@ -14,6 +14,7 @@ use crate::samples::{SampleInput, SampleSource, Samples, sample_inputs};
 use crate::shapes::ShapeRequest;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Graph, Model, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
@@ -330,8 +331,9 @@ impl Preparation<'_> {
             self.dump(Stage::Convert, &model)?;
             return Ok(self.prepared(model, reference, shapes, PrecisionTable::default(), None));
         }
+        let names = graph.value_ids().map(|value| graph.value(value).name.clone()).collect();
         self.options.form.restructure(&mut graph, self.progress)?;
-        let decision = self.stage(Stage::Calibrate, |this| this.calibrate(runtime, &graph, &shapes))?;
+        let decision = self.stage(Stage::Calibrate, |this| this.calibrate(runtime, &graph, &names, &shapes))?;
         let mut table = decision.half.clone();
         decision.found.plan.placement.rows.iter().for_each(|(&node, row)| table.set(node, row.clone()));
         let before = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
@@ -350,7 +352,13 @@ impl Preparation<'_> {
         Ok(prepared)
     }
 
-    fn calibrate(&mut self, runtime: &OnnxRuntime, graph: &Graph, shapes: &ResolvedShapes) -> Result<Decision> {
+    fn calibrate(
+        &mut self,
+        runtime: &OnnxRuntime,
+        graph: &Graph,
+        names: &HashSet<String>,
+        shapes: &ResolvedShapes,
+    ) -> Result<Decision> {
         let model = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
         let samples = open_samples(self.options, &self.options.model, &model, shapes)?;
         if samples.is_synthetic() {
@@ -366,6 +374,7 @@ impl Preparation<'_> {
         let deciding = Deciding {
             runtime,
             graph,
+            names,
             model: &model,
             samples: &samples,
             options: self.options,
@@ -451,10 +460,16 @@ fn fillable_inputs(graph: &Graph, shapes: &ResolvedShapes) -> Result<Vec<SampleI
     Ok(sample_inputs(&types, &shapes.ranges))
 }
 
-/// A network in 32 bits as its INT8 form goes to TensorRT, with scales that mean nothing: for builds that only ask for memory.
-pub(crate) fn convert_for_memory(mut graph: Graph, options: &PrepareOptions) -> Result<Model> {
+/// A network in 32 bits as its INT8 form goes to TensorRT, with scales that mean nothing, for builds that only ask for memory; see [`plan_for_memory`].
+pub(crate) fn convert_for_memory(
+    mut graph: Graph,
+    options: &PrepareOptions,
+    placement: Form,
+    cached: Option<&HashSet<String>>,
+) -> Result<Model> {
     let half = HalfPolicy { ranges: None, limit: HALF_MAX, keep: &options.keep }.decide(&graph);
-    let inserted = plan_for_memory(&graph, &half, options).apply(&mut graph, WeightForm::Integers)?;
+    let inserted =
+        plan_for_memory(&graph, &half, options, placement, cached).apply(&mut graph, WeightForm::Integers)?;
     let mut half = half;
     inserted.carry_over(&graph, &mut half);
     to_half(&mut graph, &half)?;

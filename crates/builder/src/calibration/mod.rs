@@ -26,4 +26,5 @@ pub use sidecar::{
 };
 pub use subject::binding;
 pub use tensors::calibrated_tensors;
+pub(crate) use tensors::concatenations_of;
 pub use thresholds::{DEAD_SCALE, LEVELS, Method, MethodParseError, half_scale, scale_of, threshold};

@@ -28,6 +28,15 @@ pub fn calibrated_tensors(graph: &Graph) -> Vec<String> {
     activations.map(|value| graph.value(value).name.clone()).collect()
 }
 
+/// Concatenations that are not `known` while all their parts are, each with its parts: what one holds is what its parts hold.
+pub(crate) fn concatenations_of<'g>(graph: &'g Graph, known: &dyn Fn(&str) -> bool) -> Vec<(&'g str, Vec<&'g str>)> {
+    let name = |value: ValueId| graph.value(value).name.as_str();
+    let parts = |node| graph.inputs(node).iter().map(|part| part.map(name)).collect::<Option<Vec<_>>>();
+    let concatenations = graph.node_ids().filter(|&node| graph.op_type(node) == "Concat");
+    let named = concatenations.filter_map(|node| Some((name(graph.output(node, 0)?), parts(node)?)));
+    named.filter(|(whole, parts)| !known(whole) && parts.iter().all(|part| known(part))).collect()
+}
+
 /// Whether a value is a 32-bit tensor that depends on the inputs.
 fn is_activation(graph: &Graph, value: ValueId) -> bool {
     is_float32(graph, value) && graph.constant(value).is_none()

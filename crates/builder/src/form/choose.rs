@@ -2,6 +2,7 @@
 
 use super::candidates::{Place, candidates};
 use super::{Banding, LeanForm};
+use crate::int8::Form;
 use crate::{CancelFlag, Error, Progress, Result, format_bytes};
 use std::collections::HashMap;
 use trtforge_graph::{Graph, Model};
@@ -16,11 +17,15 @@ const FEWER_BANDS: [u64; 4] = [5, 4, 3, 2];
 const INNER_BANDS: [u64; 2] = [3, 2];
 /// Most parts of each kind that are built.
 const PLACES: usize = 2;
-/// Most builds of one search.
+/// Most builds that look for rewrites.
 const MOST_BUILDS: usize = 18;
+/// Placements of quantization that are tried once the rewrites are settled for [`Form::FULL`].
+const PLACEMENTS: [Form; 2] = [Form::SUMS_ONLY, Form::INPUTS_ONLY];
+/// Most builds of one search, all in all.
+const MOST_BUILDS_IN_ALL: usize = MOST_BUILDS + PLACEMENTS.len();
 /// How much larger a form may be that is kept in mind beside the best one.
 const RUNNER_UP: f64 = 0.025;
-/// The share of weights and activation that more bands have to win over fewer.
+/// The share of weights and activation that more bands have to win over fewer, and less in INT8 over more.
 const CLOSE: f64 = 0.005;
 
 /// What a search found.
@@ -36,8 +41,9 @@ pub struct Choice {
     pub builds: usize,
 }
 
-/// Turns a network in 32 bits, restructured or not, into the model whose parts may be cut into bands: quantized and converted to half precision.
-pub type Convert<'a> = dyn Fn(Graph) -> Result<Model> + 'a;
+/// Turns a network in 32 bits, restructured or not, into the model whose parts may be cut into bands: quantized with the given placement, and converted to half
+/// precision.
+pub type Convert<'a> = dyn Fn(Graph, Form) -> Result<Model> + 'a;
 /// Weights and activation of a model's engine in bytes, from a build.
 pub type Judge<'a> = dyn Fn(&Model) -> Result<u64> + 'a;
 
@@ -51,10 +57,11 @@ pub struct Search<'a> {
     progress: &'a dyn Progress,
     cancel: &'a CancelFlag,
     network: &'a Graph,
-    /// Converted networks, by whether convolutions are merged and split.
-    converted: HashMap<(bool, bool), Graph>,
+    /// Converted networks, by whether convolutions are merged and split, and by placement.
+    converted: HashMap<(bool, bool, Form), Graph>,
     /// Bytes of every form built so far; `None` for one that gave no engine.
     built: HashMap<LeanForm, Option<u64>>,
+    most_builds: usize,
 }
 
 impl<'a> Search<'a> {
@@ -66,11 +73,12 @@ impl<'a> Search<'a> {
         progress: &'a dyn Progress,
         cancel: &'a CancelFlag,
     ) -> Self {
-        Search { convert, judge, progress, cancel, network, converted: HashMap::new(), built: HashMap::new() }
+        let (converted, built) = (HashMap::new(), HashMap::new());
+        Search { convert, judge, progress, cancel, network, converted, built, most_builds: MOST_BUILDS }
     }
 
     /// Runs the search: rewrites of convolutions first, then the network's beginning in bands, then what needs most memory after that; at the end, whatever
-    /// turns out to win nothing in that company is taken back.
+    /// turns out to win nothing in that company is taken back, and less than everything is tried in INT8.
     ///
     /// # Errors
     /// Those of `convert`, of the rewrites, and of the build of the network as it is. A rewritten form that cannot be built is passed over.
@@ -88,11 +96,38 @@ impl<'a> Search<'a> {
         best = self.cut_peak(best, runner_up)?;
         best = self.take_back(best)?;
         best = self.thin_out(best)?;
-        if gains(plain_bytes, best.0, LEAST_GAIN) {
-            let (bytes, form) = best;
-            return Ok(Choice { form, bytes, plain_bytes, builds: self.built.len() });
+        if !gains(plain_bytes, best.0, LEAST_GAIN) {
+            best = (plain_bytes, plain);
         }
-        Ok(Choice { form: plain, bytes: plain_bytes, plain_bytes, builds: self.built.len() })
+        let (bytes, form) = self.place(best)?;
+        Ok(Choice { form, bytes, plain_bytes, builds: self.built.len() })
+    }
+
+    /// Quantizes less than everything.
+    fn place(&mut self, best: Built) -> Result<Built> {
+        self.most_builds = MOST_BUILDS_IN_ALL;
+        let mut tried = Vec::new();
+        for placement in PLACEMENTS {
+            let form = LeanForm { placement, ..best.1.clone() };
+            if self.same_placement(&form, tried.iter().map(|(_, form)| form).chain([&best.1]))? {
+                continue;
+            }
+            tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
+        }
+        let least = tried.into_iter().min_by_key(|(bytes, _)| *bytes);
+        Ok(least.filter(|(bytes, _)| gains(best.0, *bytes, CLOSE)).unwrap_or(best))
+    }
+
+    /// Whether the network has nothing that the placement of `form` leaves out and that of another does not.
+    fn same_placement<'f>(&mut self, form: &LeanForm, others: impl Iterator<Item = &'f LeanForm>) -> Result<bool> {
+        let own = self.converted(form)?.into_model().map_err(Error::pass("lean-form"))?;
+        for other in others {
+            let other = self.converted(other)?.into_model().map_err(Error::pass("lean-form"))?;
+            if own.proto() == other.proto() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Computes the network's beginning in bands, up to the best of the likeliest places. Returns the form to go on with, and another that is nearly as good.
@@ -102,9 +137,13 @@ impl<'a> Search<'a> {
             let form = with(&best.1, banding);
             tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
         }
-        let Some((_, winner)) = tried.iter().min_by_key(|(bytes, _)| *bytes).cloned() else { return Ok((best, None)) };
-        for &count in &BANDS[1..] {
-            let form = recut(&winner, count);
+        let Some((least, winner)) = tried.iter().min_by_key(|(bytes, _)| *bytes).cloned() else {
+            return Ok((best, None));
+        };
+        // Places that are as good as one another may part ways with more bands.
+        let close = tried.iter().filter(|(bytes, form)| *form != winner && !gains(*bytes, least, RUNNER_UP));
+        let close: Vec<LeanForm> = close.map(|(_, form)| recut(form, BANDS[1])).collect();
+        for form in BANDS[1..].iter().map(|&count| recut(&winner, count)).chain(close) {
             tried.extend(self.bytes(&form)?.map(|bytes| (bytes, form)));
         }
         let chosen = cheapest(tried.clone(), best);
@@ -175,11 +214,11 @@ impl<'a> Search<'a> {
         if let Some(&bytes) = self.built.get(form) {
             return Ok(bytes);
         }
-        if self.built.len() >= MOST_BUILDS {
+        if self.built.len() >= self.most_builds {
             return Ok(None);
         }
         self.cancel.check()?;
-        self.progress.advance("forms", self.built.len() as u64 + 1, MOST_BUILDS as u64);
+        self.progress.advance("forms", self.built.len() as u64 + 1, MOST_BUILDS_IN_ALL as u64);
         let model = self.model(form)?;
         let bytes = match (self.judge)(&model) {
             Ok(bytes) => Some(bytes),
@@ -202,13 +241,13 @@ impl<'a> Search<'a> {
     }
 
     fn converted(&mut self, form: &LeanForm) -> Result<Graph> {
-        let key = (form.merge_siblings, form.split_concatenations);
+        let key = (form.merge_siblings, form.split_concatenations, form.placement);
         if let Some(graph) = self.converted.get(&key) {
             return Ok(graph.clone());
         }
         let mut network = self.network.clone();
         form.restructure(&mut network, self.progress)?;
-        let model = (self.convert)(network)?;
+        let model = (self.convert)(network, form.placement)?;
         let graph = Graph::new(model).map_err(Error::pass("lean-form"))?;
         self.converted.insert(key, graph.clone());
         Ok(graph)

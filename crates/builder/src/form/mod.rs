@@ -12,6 +12,7 @@ pub use candidates::{Place, candidates};
 pub use choose::{Choice, LEAST_GAIN, Search};
 pub use estimate::{WORKSPACE_BYTES, estimated_activation};
 
+use crate::int8::Form;
 use crate::passes::lean::{BandRows, MergeSiblingConvolutions, Reach, Segment, SplitConcatenatedConvolution};
 use crate::passes::run_pass;
 use crate::{Progress, Result};
@@ -38,6 +39,9 @@ pub struct LeanForm {
     pub split_concatenations: bool,
     /// Parts in bands, in the order in which they are cut.
     pub bandings: Vec<Banding>,
+    /// What is quantized beside the inputs of nodes with weights.
+    #[serde(default)]
+    pub placement: Form,
 }
 
 impl LeanForm {

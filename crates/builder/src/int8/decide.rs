@@ -1,22 +1,24 @@
 //! From a network in 32 bits and calibration samples to the plan of its quantized form: the pass over the samples, or a cache in its place, and the search.
 
+use super::correction::corrections;
 use super::plan::Plan;
 use super::policy::{Form, left_to_half};
 use super::search::{Found, Search};
+use super::survey::{ChannelStatistics, Survey};
 use super::trial::TrialGround;
 use super::work::Work;
 use crate::calibration::{
     Binding, CalibrateOptions, CalibrationCache, Histogram, Method, Observation, Pass, Saved, Sidecar, calibrate,
-    calibrated_tensors, check_tensors, histograms_path, load_observation, observe,
+    calibrated_tensors, check_tensors, concatenations_of, half_scale, histograms_path, load_observation, observe,
 };
 use crate::config::CalibrationMethod;
 use crate::precision::{HalfPolicy, PrecisionTable, Ranges};
 use crate::prepare::PrepareOptions;
 use crate::samples::Samples;
 use crate::{AccuracyFloor, CancelFlag, Error, Progress, Result, digest};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use trtforge_graph::{Graph, Model};
+use trtforge_graph::{Graph, Model, ValueId};
 use trtforge_onnxruntime::OnnxRuntime;
 
 /// Samples that quantized forms are tried on.
@@ -111,6 +113,8 @@ struct Calibrated {
 pub(crate) struct Deciding<'a> {
     pub(crate) runtime: &'a OnnxRuntime,
     pub(crate) graph: &'a Graph,
+    /// Names of the network's tensors before it was laid out anew; a cache may speak of them.
+    pub(crate) names: &'a HashSet<String>,
     pub(crate) model: &'a Model,
     pub(crate) samples: &'a Samples,
     pub(crate) options: &'a PrepareOptions,
@@ -153,7 +157,7 @@ impl Deciding<'_> {
             known: &known,
             method: Method::of(options.method),
             floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
-            form: Form::FULL,
+            form: self.options.form.placement,
             depthwise: options.depthwise,
             improve: options.search,
             progress: self.progress,
@@ -228,8 +232,10 @@ impl Deciding<'_> {
             let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
             sidecar.require(&Binding { method: None, ..binding.clone() }, &bytes, path)?;
         }
-        let needed = self.needed();
-        let known = |name: &str| self.graph.value_id(name).is_some();
+        let joined = concatenations_of(self.graph, &|name| cache.scale(name).is_some());
+        let mut needed = self.needed();
+        needed.retain(|name| joined.iter().all(|(whole, _)| whole != name));
+        let known = |name: &str| self.names.contains(name);
         let fit = check_tensors(&cache, &needed, &known);
         if !force {
             fit.require(path)?;
@@ -242,7 +248,7 @@ impl Deciding<'_> {
             if self.options.int8.method != CalibrationMethod::Auto {
                 calibrated.scales = scales_of(&cache);
             }
-            return Ok(calibrated);
+            return Ok(calibrated.with_concatenations(&joined));
         }
         self.progress.note("scales are those of the cache; ranges are observed on the samples");
         let ranges = match self.options.observe_ranges {
@@ -257,13 +263,9 @@ impl Deciding<'_> {
             false => Ranges::default(),
         };
         let images = sidecar.map_or(0, |sidecar| sidecar.binding.images.unwrap_or_default());
-        Ok(Calibrated {
-            histograms: BTreeMap::new(),
-            scales: scales_of(&cache),
-            ranges,
-            images,
-            binding: Some(binding),
-        })
+        let (histograms, scales) = (BTreeMap::new(), scales_of(&cache));
+        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(binding) };
+        Ok(calibrated.with_concatenations(&joined))
     }
 
     /// Tensors without which nodes with weights cannot be quantized.
@@ -296,6 +298,21 @@ impl Calibrated {
             binding,
         }
     }
+
+    /// Adds what is known of concatenations through their parts: the widest scale, the union of the histograms.
+    fn with_concatenations(mut self, joined: &[(&str, Vec<&str>)]) -> Calibrated {
+        for (whole, parts) in joined {
+            if let Some(scale) = parts.iter().filter_map(|&part| self.scales.get(part)).copied().reduce(f32::max) {
+                self.scales.insert((*whole).to_owned(), scale);
+            }
+            let mut histograms = parts.iter().filter_map(|&part| self.histograms.get(part));
+            if let Some(mut union) = histograms.next().cloned() {
+                histograms.for_each(|histogram| union.merge(histogram));
+                self.histograms.insert((*whole).to_owned(), union);
+            }
+        }
+        self
+    }
 }
 
 fn scales_of(cache: &CalibrationCache) -> HashMap<String, f32> {
@@ -308,17 +325,44 @@ fn beyond(floor: AccuracyFloor) -> AccuracyFloor {
     AccuracyFloor { sqnr_db: raise(floor.sqnr_db), channel_db: raise(floor.channel_db), ..floor }
 }
 
-/// A plan with scales that mean nothing, for builds that only look at memory: everything that can be quantized is.
-pub fn plan_for_memory(graph: &Graph, half: &PrecisionTable, options: &PrepareOptions) -> Plan {
-    let (excluded, excluded_tensors) = (left_to_half(graph, options.int8.depthwise), HashMap::new());
+/// A plan with scales that mean nothing, for builds that only look at memory: everything that can be quantized is, and whatever else decides how an engine is packed is
+/// there as a calibration leaves it: no tensor without a scale, a scale of its own for every group, corrected biases. `cached` are the tensors of a calibration cache;
+/// without one it is what a calibration of `graph` looks at.
+pub fn plan_for_memory(
+    graph: &Graph,
+    half: &PrecisionTable,
+    options: &PrepareOptions,
+    placement: Form,
+    cached: Option<&HashSet<String>>,
+) -> Plan {
+    let mut known = cached.cloned().unwrap_or_else(|| calibrated_tensors(graph).into_iter().collect());
+    let joined = concatenations_of(graph, &|name| known.contains(name));
+    known.extend(joined.into_iter().map(|(whole, _)| whole.to_owned()).collect::<Vec<_>>());
+    let unknown = graph.value_ids().filter(|&value| !known.contains(&graph.value(value).name));
+    let (excluded, excluded_tensors) =
+        (left_to_half(graph, options.int8.depthwise), unknown.map(|value| (value, String::new())).collect());
     let policy = super::Int8Policy {
         half,
         keep: &options.keep,
         excluded: &excluded,
         excluded_tensors: &excluded_tensors,
-        form: Form::FULL,
+        form: placement,
     };
     let placement = policy.place(graph);
-    let scales = placement.tensors.keys().map(|&value| (value, 1.0 / 64.0)).collect();
-    Plan { placement, scales, ..Plan::default() }
+    let scale = |group: usize| half_scale((1.0 + group as f32 / 256.0) / 64.0);
+    let scales = placement.tensors.iter().map(|(&value, tensor)| (value, scale(tensor.group))).collect();
+    let mut plan = Plan { placement, scales, ..Plan::default() };
+    plan.corrections = corrections(graph, &plan, &even_survey(graph, &plan));
+    plan
+}
+
+/// What a survey says of the tensors of a plan, as if every element were 1.
+fn even_survey(graph: &Graph, plan: &Plan) -> Survey {
+    let even = ChannelStatistics { min: 1.0, max: 1.0, mean: 1.0, quantized_mean: 1.0 };
+    let channels = |value: ValueId| match graph.value(value).ty.as_ref()?.tensor()?.shape.as_deref()? {
+        [_, channels, _, ..] => channels.fixed(),
+        _ => None,
+    };
+    let values = plan.placement.tensors.keys();
+    values.filter_map(|&value| Some((value, vec![even; channels(value)? as usize]))).collect()
 }

@@ -11,7 +11,9 @@ use super::groups::Groups;
 use super::placement::{Placement, QuantizedTensor};
 use super::weights::WeightSlot;
 use crate::precision::{Keep, NodePrecision, PrecisionRow, PrecisionTable, is_float32, node_label};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use trtforge_graph::{Graph, NodeId, Slot, ValueId, ValueType};
 
 /// Least number of terms and of results for which a matrix product is worth quantizing.
@@ -37,7 +39,7 @@ pub struct Int8Policy<'a> {
 }
 
 /// What a placement quantizes beside the inputs of nodes with weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Form {
     /// The other branch of a residual sum.
     pub residual_sums: bool,
@@ -54,6 +56,27 @@ impl Form {
     pub const FULL: Form = Form { residual_sums: true, concatenations: true, moves: true, averages: true };
     /// Nothing but the inputs of nodes with weights.
     pub const INPUTS_ONLY: Form = Form { residual_sums: false, concatenations: false, moves: false, averages: false };
+    /// Those, and the other branch of every residual sum.
+    pub const SUMS_ONLY: Form = Form { residual_sums: true, ..Form::INPUTS_ONLY };
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.residual_sums, "residual sums"),
+            (self.concatenations, "concatenations"),
+            (self.moves, "moves"),
+            (self.averages, "averages"),
+        ];
+        f.write_str("inputs of nodes with weights")?;
+        parts.iter().filter(|(placed, _)| *placed).try_for_each(|(_, name)| write!(f, ", {name}"))
+    }
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Form::FULL
+    }
 }
 
 impl Int8Policy<'_> {

@@ -221,6 +221,69 @@ fn a_cache_made_elsewhere_gives_its_own_scales() {
     prepared(&options).unwrap();
 }
 
+/// `x [1,16,16,16]`, its first convolution enlarged again and convolved together with two tensors that are not: what is left of the concatenation is new in a lean form.
+fn enlarging(folder: &Path) -> std::path::PathBuf {
+    let mut graph = GraphProto::new();
+    graph.set_name("enlarging".into());
+    graph.input.push(tensor_value("x", ElementType::Float32, [1, 16, 16, 16]));
+    graph.output.push(tensor_value("y", ElementType::Float32, [1, 16, 16, 16]));
+    let weights = |count: u64| -> Vec<f32> {
+        (0..count).map(|index| ((index * 7919 + count) % 1009) as f32 / 8000.0 - 0.06).collect()
+    };
+    let scales = tensor("scales", [4], vec![1f32, 1.0, 2.0, 2.0]);
+    graph.initializer = vec![
+        tensor("w1", [16, 16, 3, 3], weights(2304)),
+        tensor("w2", [16, 16, 1, 1], weights(256)),
+        tensor("w3", [16, 48, 1, 1], weights(768)),
+        scales,
+    ];
+    graph.node = vec![
+        node("Conv", "first", ["x", "w1"], ["c"]).attr_ints("pads", [1, 1, 1, 1]).attr_ints("strides", [2, 2]),
+        node("Relu", "relu", ["c"], ["small"]),
+        node("Resize", "resize", ["small", "", "scales"], ["large"])
+            .attr_string("coordinate_transformation_mode", "asymmetric")
+            .attr_string("nearest_mode", "floor"),
+        node("Conv", "second", ["x", "w2"], ["d"]),
+        node("Relu", "relu2", ["d"], ["e"]),
+        node("Concat", "concat", ["x", "e", "large"], ["all"]).attr_int("axis", 1),
+        node("Conv", "third", ["all", "w3"], ["y"]),
+    ];
+    let path = folder.join("enlarging.onnx");
+    Model::from_proto(model(graph, 9, 17)).write(&path).unwrap();
+    path
+}
+
+/// A cache knows the tensors of the network as it is; a lean form finds the scale of what it joins through the parts.
+#[test]
+fn a_cache_serves_a_lean_form() {
+    if !libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("a.cache");
+    let mut options = PrepareOptions::new(enlarging(folder.path()), Precision::Int8);
+    options.int8.cache = Some(cache.clone());
+    let header = CacheHeader::new("8501", CalibrationMethod::Entropy);
+    let entries = [("x", 0.03125), ("small", 0.0625), ("large", 0.0625), ("e", 0.125), ("all", 0.125)];
+    let entries = entries.map(|(name, scale)| (name.to_owned(), scale));
+    std::fs::write(&cache, CalibrationCache::new(header, entries).unwrap().to_bytes()).unwrap();
+    options.form.split_concatenations = true;
+    let decision = prepared(&options).unwrap();
+    let split = quantized(&decision.model);
+    assert_eq!(split.len(), 4, "{split:?}");
+    let plan = decision.decision.unwrap().found.plan;
+    let scales: Vec<f32> = plan.scales.values().copied().collect();
+    assert!(scales.contains(&0.125) && scales.contains(&0.0625), "{scales:?}");
+    let build = |options: &PrepareOptions| run(&BuildOptions::new(options.clone(), folder.path().join("a.engine")));
+    options.form = Default::default();
+    build(&options).unwrap();
+    std::fs::remove_file(&cache).unwrap();
+    options.samples = samples(folder.path(), 3);
+    let outcome = build(&options).unwrap();
+    assert!(!outcome.up_to_date && cache.exists(), "without a cache there is one afterwards");
+    assert_eq!(outcome.manifest.precision.int8_flops, Some(1.0));
+}
+
 #[test]
 fn a_model_that_comes_quantized_passes_through() {
     if !libraries() {

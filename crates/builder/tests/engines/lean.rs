@@ -4,6 +4,7 @@ use crate::libraries;
 use std::cell::RefCell;
 use std::sync::Arc;
 use trtforge_builder::form::{Choice, LeanForm, Search};
+use trtforge_builder::int8::Form;
 use trtforge_builder::passes::ResolvedShapes;
 use trtforge_builder::{CancelFlag, CompileOptions, Error, Progress, Result, Timings, Watch, compile};
 use trtforge_graph::proto::GraphProto;
@@ -52,7 +53,7 @@ fn bytes(tensorrt: &TensorRt, model: &Model) -> Result<u64> {
 }
 
 fn search(network: &Graph, judge: &dyn Fn(&Model) -> Result<u64>) -> Result<Choice> {
-    let convert = |graph: Graph| Ok(graph.into_model().unwrap());
+    let convert = |graph: Graph, _| Ok(graph.into_model().unwrap());
     Search::new(network, &convert, judge, &(), &CancelFlag::default()).choose()
 }
 
@@ -126,4 +127,29 @@ fn bands_are_few_where_more_win_little() {
     };
     let choice = search(&network, &judge).unwrap();
     assert_eq!(choice.form.bandings.first().map(|banding| banding.bands), Some(2), "{choice:?}");
+}
+
+/// Placements with figures made up: one that takes clearly less memory is chosen, one that hardly does is not.
+#[test]
+fn less_is_quantized_where_that_takes_less_memory() {
+    let Ok(runtime) = OnnxRuntime::load() else { return };
+    let network = typed(&runtime, &high_resolution());
+    let convert = |graph: Graph, placement: Form| {
+        let mut model = graph.into_model().unwrap();
+        model.proto_mut().set_doc_string(placement.to_string());
+        Ok(model)
+    };
+    let choose = |sums_only: u64| {
+        let judge = |model: &Model| {
+            Ok(if model.proto().doc_string() == Form::SUMS_ONLY.to_string() { sums_only } else { 1000 })
+        };
+        Search::new(&network, &convert, &judge, &(), &CancelFlag::default()).choose().unwrap()
+    };
+    let choice = choose(980);
+    assert_eq!(choice.form, LeanForm { placement: Form::SUMS_ONLY, ..LeanForm::default() });
+    assert_eq!((choice.bytes, choice.plain_bytes), (980, 1000));
+    assert!(!choice.form.is_plain());
+    assert_eq!(choose(998).form, LeanForm::default());
+    let alike = search(&network, &|_| Ok(1000)).unwrap();
+    assert_eq!(alike.builds + 2, choose(998).builds, "a placement that changes nothing is not built");
 }

@@ -1,10 +1,10 @@
 //! Where the policy puts quantization: at the borders of what TensorRT fuses, and nowhere else.
 
-use crate::networks::{Placed, conv, network, output, weights};
+use crate::networks::{Placed, conv, half, network, output, weights};
 use crate::small_model::{SmallModel, runtime, typed};
 use std::collections::{BTreeSet, HashMap};
-use trtforge_builder::NodePrecision;
-use trtforge_builder::int8::Form;
+use trtforge_builder::int8::{Form, Plan, plan_for_memory};
+use trtforge_builder::{NodePrecision, Precision, PrepareOptions};
 use trtforge_graph::{ElementType, construct};
 
 fn set(names: &[&'static str]) -> BTreeSet<&'static str> {
@@ -178,4 +178,26 @@ fn exceptions_are_kept_and_say_why() {
     let excluded = HashMap::from([(graph.value_id("x").unwrap(), "it costs too much".to_owned())]);
     let left = Placed::with(graph, &[], &excluded, Form::FULL);
     assert_eq!((left.tensors(), left.row("c1").reason.as_str()), (set(&["a"]), "it costs too much"));
+}
+
+/// A plan for memory has the structure that a calibration leaves: an input that only moves is not calibrated, and every convolution gets a bias.
+#[test]
+fn a_plan_for_memory_is_built_like_a_calibrated_one() {
+    let turn = construct::node("Transpose", "turn", ["x"], ["turned"]).attr_ints("perm", [0, 1, 3, 2]);
+    let model = network().node(turn);
+    let model = conv(model, "turned", "c1").op("Relu", &["c1"], "a");
+    let Some(runtime) = runtime() else { return };
+    let graph = typed(&runtime, &output(conv(model, "a", "c2"), "c2").build());
+    let options = PrepareOptions::new("network.onnx", Precision::Int8);
+    let names = |plan: &Plan| -> Vec<String> {
+        plan.placement.tensors.keys().map(|&value| graph.value(value).name.clone()).collect()
+    };
+    let plan = |cached| plan_for_memory(&graph, &half(&graph), &options, Form::FULL, cached);
+    let found = plan(None);
+    assert_eq!(names(&found), ["turned", "a"], "`x` is read by the Transpose alone and has no histogram");
+    assert_eq!(found.corrections.len(), 2, "both convolutions are corrected");
+    let scales: BTreeSet<u32> = found.scales.values().map(|scale| scale.to_bits()).collect();
+    assert_eq!(scales.len(), 2, "no two groups share a scale");
+    let cached = ["x", "turned"].map(str::to_owned).into();
+    assert_eq!(names(&plan(Some(&cached))), ["x", "turned"], "what the cache names, and nothing else");
 }

@@ -34,7 +34,12 @@ fn a_form_is_written_down_and_applied_again() {
     let graph = typed(&runtime, &model);
     let beginning = candidates(&graph, Place::Beginning, 2).unwrap().swap_remove(0);
     let missing = Banding { end: "no such tensor".into(), reach: Reach::SameHeight, bands: 2 };
-    let form = LeanForm { merge_siblings: true, split_concatenations: true, bandings: vec![beginning, missing] };
+    let form = LeanForm {
+        merge_siblings: true,
+        split_concatenations: true,
+        bandings: vec![beginning, missing],
+        ..LeanForm::default()
+    };
     let again: LeanForm = serde_json::from_str(&serde_json::to_string(&form).unwrap()).unwrap();
     assert_eq!(again, form);
     let mut lean = graph.clone();
