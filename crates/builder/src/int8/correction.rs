@@ -4,10 +4,10 @@
 //! The means are those of the 32-bit network: each layer is corrected for its own error only (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias
 //! Correction, 2019). Correcting all layers at once against the quantized network diverges on small detectors. Padding is looked past.
 
-use super::channels::{ChannelMap, scale_inputs};
+use super::channels::ChannelMap;
 use super::plan::Plan;
 use super::survey::Survey;
-use super::weights::{QuantizedWeight, WeightSlot};
+use super::weights::WeightSlot;
 use std::collections::{BTreeMap, BTreeSet};
 use trtforge_graph::{Graph, NodeId};
 
@@ -25,20 +25,15 @@ fn correction(graph: &Graph, plan: &Plan, survey: &Survey, node: NodeId) -> Opti
     let map = ChannelMap::of(graph, node, &weight).filter(|_| bias_is_constant)?;
     let value = graph.input(node, 0)?;
     let channels = survey.get(&value).filter(|channels| channels.len() == map.inputs)?;
-    let equalized = match plan.equalizations.get(&value) {
-        Some(equalization) => scale_inputs(&weight, &map, &equalization.factors)?,
-        None => weight.clone(),
-    };
-    let quantized = match plan.placement.weights.contains_key(&node) {
-        true => QuantizedWeight::new(&equalized, slot.axis)?.dequantized(),
-        false => equalized.to_vec_f32().ok()?,
+    let used = match plan.placement.weights.contains_key(&node) {
+        true => plan.quantized_weight(graph, node)?.dequantized(),
+        false => plan.equalized_weight(graph, node)?.1.to_vec_f32().ok()?,
     };
     let exact = weight.as_slice::<f32>().ok()?;
     let mut correction = vec![0f64; map.outputs];
     map.for_each(|index, input, output| {
         let channel = &channels[input];
-        correction[output] +=
-            f64::from(exact[index]) * channel.mean - f64::from(quantized[index]) * channel.quantized_mean;
+        correction[output] += f64::from(exact[index]) * channel.mean - f64::from(used[index]) * channel.quantized_mean;
     });
     Some(correction.into_iter().map(|value| value as f32).collect())
 }

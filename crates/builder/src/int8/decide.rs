@@ -3,7 +3,7 @@
 use super::correction::corrections;
 use super::plan::Plan;
 use super::policy::{Form, left_to_half};
-use super::search::{Found, Search};
+use super::search::{Found, Search, Wanted};
 use super::survey::{ChannelStatistics, Survey};
 use super::trial::TrialGround;
 use super::work::Work;
@@ -30,6 +30,9 @@ const MARGIN_DB: f64 = 0.3;
 
 /// The floor of INT8 where nothing is said.
 pub const DEFAULT_FLOOR: AccuracyFloor = AccuracyFloor { sqnr_db: None, cosine: None, channel_db: Some(10.0) };
+
+/// What is reached beyond the default floor where it costs little.
+pub const WANTED: Wanted = Wanted { channel_db: 26.0, expendable: 0.05 };
 
 /// How a network is calibrated and what it must keep.
 #[derive(Clone, Debug)]
@@ -157,6 +160,7 @@ impl Deciding<'_> {
             known: &known,
             method: Method::of(options.method),
             floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
+            wanted: options.floor.is_none().then_some(WANTED),
             form: self.options.form.placement,
             depthwise: options.depthwise,
             improve: options.search,
@@ -358,7 +362,7 @@ pub fn plan_for_memory(
 
 /// What a survey says of the tensors of a plan, as if every element were 1.
 fn even_survey(graph: &Graph, plan: &Plan) -> Survey {
-    let even = ChannelStatistics { min: 1.0, max: 1.0, mean: 1.0, quantized_mean: 1.0 };
+    let even = ChannelStatistics { min: 1.0, max: 1.0, mean: 1.0, quantized_mean: 1.0, noise: 0.0, variance: 0.0 };
     let channels = |value: ValueId| match graph.value(value).ty.as_ref()?.tensor()?.shape.as_deref()? {
         [_, channels, _, ..] => channels.fixed(),
         _ => None,

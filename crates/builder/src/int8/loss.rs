@@ -1,10 +1,12 @@
 //! What a quantized network loses at its outputs.
 //!
 //! An output is looked at channel by channel: a detector's box coordinates are hundreds of times larger than its scores, and a ratio over the whole tensor would see
-//! nothing but them. Each channel counts once, by its error relative to its own signal; a channel cannot count for more than lost.
+//! nothing but them. Each channel counts once, by its error relative to its own signal; a channel cannot count for more than lost. Channels that hold probabilities are
+//! the exception, they count together: most classes are nowhere to be seen in a few samples, and the error of what is nearly zero says nothing.
 //!
-//! Half of a channel's loss is measured with each element weighed by its squared distance from the channel's mean. Most of a detector's output is background, and an
-//! error averaged over it prefers thresholds that clip: background becomes finer, and the few strong answers, which are the detections, become weaker.
+//! Most of a detector's output is background, and an error averaged over it prefers thresholds that clip: background becomes finer, and the few strong answers, which
+//! are the detections, become weaker. So half of a channel's loss is measured with each element weighed by its squared distance from the channel's mean. Where
+//! probabilities say how sure the network is of each position, the other channels (a detector's boxes) are weighed by that alone: where nothing is, no box matters.
 
 use crate::AccuracyFloor;
 use std::collections::HashMap;
@@ -23,6 +25,10 @@ struct OutputLoss {
     signal: Vec<f64>,
     peak_noise: Vec<f64>,
     peak_signal: Vec<f64>,
+    /// Whether a channel of the reference held nothing but numbers from 0 to 1.
+    probability: Vec<bool>,
+    /// Whether every sample said how sure the network is of each position.
+    certain: bool,
     candidate: f64,
     product: f64,
     /// Elements that are NaN or infinite on one side only.
@@ -33,15 +39,13 @@ impl Loss {
     /// Adds one sample: what the network should have written and what it wrote. Outputs without numbers or of other shapes are left out.
     pub fn add(&mut self, expected: &[(String, Tensor)], actual: &[(String, Tensor)]) {
         let actual: HashMap<&str, &Tensor> = actual.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        for (name, expected) in expected {
-            let Some(actual) = actual.get(name.as_str()).filter(|actual| actual.shape == expected.shape) else {
-                continue;
-            };
-            let (Ok(expected_values), Ok(actual_values)) = (expected.to_vec_f32(), actual.to_vec_f32()) else {
-                continue;
-            };
-            let (channels, inner) = channels(&expected.shape);
-            self.output(name, channels).add(&expected_values, &actual_values, inner);
+        let pairs = expected.iter().map(|(name, expected)| (name.as_str(), expected, actual.get(name.as_str())));
+        let compared: Vec<Compared> =
+            pairs.filter_map(|(name, expected, actual)| Compared::new(name, expected, actual?)).collect();
+        let certainties: Vec<Vec<f32>> = compared.iter().filter_map(Compared::certainty).collect();
+        for compared in &compared {
+            let certainty = certainties.iter().find(|certainty| certainty.len() == compared.positions());
+            self.output(compared.name, compared.layout.channels).add(compared, certainty.map(Vec::as_slice));
         }
     }
 
@@ -61,6 +65,8 @@ impl Loss {
                 signal: zeros.clone(),
                 peak_noise: zeros.clone(),
                 peak_signal: zeros,
+                probability: vec![true; channels],
+                certain: true,
                 candidate: 0.0,
                 product: 0.0,
                 broken: 0,
@@ -98,22 +104,29 @@ pub fn decibel(share: f64) -> f64 {
 }
 
 impl OutputLoss {
-    fn add(&mut self, expected: &[f32], actual: &[f32], inner: usize) {
-        let channels = self.noise.len();
-        let means = channel_means(expected, channels, inner);
-        for (run, (expected, actual)) in expected.chunks(inner).zip(actual.chunks(inner)).enumerate() {
-            let channel = run % channels;
-            for (&e, &a) in expected.iter().zip(actual) {
+    fn add(&mut self, compared: &Compared, certainty: Option<&[f32]>) {
+        let Compared { expected, actual, layout, probability, .. } = compared;
+        let means = layout.means(expected);
+        self.certain &= certainty.is_some();
+        for (run, (expected, actual)) in expected.chunks(layout.inner).zip(actual.chunks(layout.inner)).enumerate() {
+            let (channel, position) = (run % layout.channels, run / layout.channels * layout.inner);
+            let certainty = certainty.filter(|_| !probability[channel]);
+            self.probability[channel] &= probability[channel];
+            for (index, (&e, &a)) in expected.iter().zip(actual).enumerate() {
                 if !e.is_finite() || !a.is_finite() {
                     self.broken += u64::from(e.to_bits() != a.to_bits());
                     continue;
                 }
                 let (e, a) = (f64::from(e), f64::from(a));
                 let (error, distance) = ((e - a) * (e - a), (e - means[channel]) * (e - means[channel]));
+                let (weight, strength) = match certainty {
+                    Some(certainty) => (f64::from(certainty[position + index]).powi(2), e * e),
+                    None => (distance, distance),
+                };
                 self.signal[channel] += e * e;
                 self.noise[channel] += error;
-                self.peak_noise[channel] += distance * error;
-                self.peak_signal[channel] += distance * distance;
+                self.peak_noise[channel] += weight * error;
+                self.peak_signal[channel] += weight * strength;
                 self.candidate += a * a;
                 self.product += e * a;
             }
@@ -126,6 +139,8 @@ impl OutputLoss {
         add(&mut self.signal, &other.signal);
         add(&mut self.peak_noise, &other.peak_noise);
         add(&mut self.peak_signal, &other.peak_signal);
+        self.certain &= other.certain;
+        self.probability.iter_mut().zip(&other.probability).for_each(|(own, more)| *own &= more);
         self.candidate += other.candidate;
         self.product += other.product;
         self.broken += other.broken;
@@ -139,11 +154,30 @@ impl OutputLoss {
         }
     }
 
+    /// The mean over the kinds of channels that there are.
     fn mean_over_channels(&self) -> f64 {
-        let plain = self.noise.iter().zip(&self.signal);
-        let peaks = self.peak_noise.iter().zip(&self.peak_signal);
-        let shares = plain.chain(peaks).map(|(&noise, &signal)| ratio(noise, signal));
-        shares.sum::<f64>() / (2 * self.noise.len()).max(1) as f64
+        let others: Vec<f64> =
+            (0..self.noise.len()).filter(|&channel| !self.probability[channel]).map(|c| self.channel(c)).collect();
+        let mean = others.iter().sum::<f64>() / others.len().max(1) as f64;
+        match (others.len(), self.noise.len()) {
+            (0, _) => self.probabilities(),
+            (some, all) if some == all => mean,
+            _ => (mean + self.probabilities()) / 2.0,
+        }
+    }
+
+    fn channel(&self, channel: usize) -> f64 {
+        let peaks = ratio(self.peak_noise[channel], self.peak_signal[channel]);
+        if self.certain { peaks } else { (ratio(self.noise[channel], self.signal[channel]) + peaks) / 2.0 }
+    }
+
+    /// Probabilities together: those of a class that is nowhere to be seen count for as little as they are.
+    fn probabilities(&self) -> f64 {
+        let sum = |values: &[f64]| -> f64 {
+            values.iter().zip(&self.probability).filter(|(_, probability)| **probability).map(|(value, _)| value).sum()
+        };
+        let plain = ratio(sum(&self.noise), sum(&self.signal));
+        (plain + ratio(sum(&self.peak_noise), sum(&self.peak_signal))) / 2.0
     }
 
     fn cosine(&self) -> f64 {
@@ -164,29 +198,80 @@ fn ratio(noise: f64, signal: f64) -> f64 {
     if noise == 0.0 { 0.0 } else { (noise / signal).min(1.0) }
 }
 
-/// Mean of each channel of one sample, over its finite elements.
-fn channel_means(values: &[f32], channels: usize, inner: usize) -> Vec<f64> {
-    let (mut sums, mut counts) = (vec![0f64; channels], vec![0u64; channels]);
-    for (run, values) in values.chunks(inner).enumerate() {
-        for &value in values.iter().filter(|value| value.is_finite()) {
-            sums[run % channels] += f64::from(value);
-            counts[run % channels] += 1;
-        }
-    }
-    sums.iter().zip(&counts).map(|(sum, &count)| sum / count.max(1) as f64).collect()
+/// One output of one sample: as it should be and as it is.
+struct Compared<'a> {
+    name: &'a str,
+    layout: Layout,
+    expected: Vec<f32>,
+    actual: Vec<f32>,
+    /// Whether a channel holds nothing but numbers from 0 to 1.
+    probability: Vec<bool>,
 }
 
-/// Number of channels of an output and how many elements lie between one channel and the next: the second dimension of four,
-/// the shorter of the last two of three, the last otherwise.
-fn channels(shape: &[u64]) -> (usize, usize) {
-    let axis = match shape {
-        [_, _, _, _] => 1,
-        [_, a, b] if a < b => 1,
-        [] => return (1, 1),
-        _ => shape.len() - 1,
-    };
-    let inner = shape[axis + 1..].iter().product::<u64>().max(1);
-    ((shape[axis] as usize).max(1), inner as usize)
+impl<'a> Compared<'a> {
+    fn new(name: &'a str, expected: &Tensor, actual: &Tensor) -> Option<Self> {
+        if expected.shape != actual.shape {
+            return None;
+        }
+        let layout = Layout::of(&expected.shape);
+        let (expected, actual) = (expected.to_vec_f32().ok()?, actual.to_vec_f32().ok()?);
+        let mut probability = vec![true; layout.channels];
+        for (run, values) in expected.chunks(layout.inner).enumerate() {
+            probability[run % layout.channels] &= values.iter().all(|value| (0.0..=1.0).contains(value));
+        }
+        Some(Compared { name, layout, expected, actual, probability })
+    }
+
+    fn positions(&self) -> usize {
+        self.expected.len() / self.layout.channels
+    }
+
+    /// The greatest probability at each position; none where there are no probabilities.
+    fn certainty(&self) -> Option<Vec<f32>> {
+        self.probability.contains(&true).then(|| {
+            let mut certainty = vec![0f32; self.positions()];
+            for (run, values) in self.expected.chunks(self.layout.inner).enumerate() {
+                let start = run / self.layout.channels * self.layout.inner;
+                if self.probability[run % self.layout.channels] {
+                    certainty[start..].iter_mut().zip(values).for_each(|(most, &value)| *most = most.max(value));
+                }
+            }
+            certainty
+        })
+    }
+}
+
+/// How the elements of an output lie: runs of `inner` elements of one channel, one channel after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    channels: usize,
+    inner: usize,
+}
+
+impl Layout {
+    /// The channels of an output: the second dimension of four, the shorter of the last two of three, the last otherwise.
+    fn of(shape: &[u64]) -> Layout {
+        let axis = match shape {
+            [_, _, _, _] => 1,
+            [_, a, b] if a < b => 1,
+            [] => return Layout { channels: 1, inner: 1 },
+            _ => shape.len() - 1,
+        };
+        let inner = shape[axis + 1..].iter().product::<u64>().max(1);
+        Layout { channels: (shape[axis] as usize).max(1), inner: inner as usize }
+    }
+
+    /// Mean of each channel of one sample, over its finite elements.
+    fn means(&self, values: &[f32]) -> Vec<f64> {
+        let (mut sums, mut counts) = (vec![0f64; self.channels], vec![0u64; self.channels]);
+        for (run, values) in values.chunks(self.inner).enumerate() {
+            for &value in values.iter().filter(|value| value.is_finite()) {
+                sums[run % self.channels] += f64::from(value);
+                counts[run % self.channels] += 1;
+            }
+        }
+        sums.iter().zip(&counts).map(|(sum, &count)| sum / count.max(1) as f64).collect()
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +302,7 @@ mod tests {
 
     #[test]
     fn channels_of_usual_outputs() {
+        let channels = |shape: &[u64]| (Layout::of(shape).channels, Layout::of(shape).inner);
         assert_eq!(channels(&[1, 85, 22, 22]), (85, 484));
         assert_eq!(channels(&[1, 3549, 85]), (85, 1));
         assert_eq!(channels(&[1, 84, 8400]), (84, 8400));

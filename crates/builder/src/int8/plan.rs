@@ -1,11 +1,15 @@
 //! Everything that turns one FP32 network into one quantized network: where quantization goes, the scales, and the repairs that make it cost less.
 
+use super::channels::{ChannelMap, scale_inputs};
 use super::equalization::Equalization;
 use super::placement::Placement;
+use super::rounding::Rounded;
+use super::weights::{QuantizedWeight, WeightSlot};
 use crate::Result;
 use crate::passes::{InsertQuantization, Inserted, WeightForm};
 use std::collections::{BTreeMap, HashMap};
-use trtforge_graph::{Graph, NodeId, ValueId};
+use std::sync::Arc;
+use trtforge_graph::{Graph, NodeId, Tensor, ValueId};
 
 /// A quantized form of a network.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,8 @@ pub struct Plan {
     pub equalizations: BTreeMap<ValueId, Equalization>,
     /// What is added to the bias of nodes, per output channel.
     pub corrections: BTreeMap<NodeId, Vec<f32>>,
+    /// Weights that were rounded for what they multiply; others go to their nearest integers.
+    pub rounded: BTreeMap<NodeId, Arc<Rounded>>,
 }
 
 impl Plan {
@@ -29,6 +35,32 @@ impl Plan {
         plan.equalizations.retain(|value, _| tensors.contains(value));
         plan.corrections.clear();
         plan
+    }
+
+    /// The weight of a node in 8 bits, multiplied by the factors of the tensor that the node reads. `None` where it has no usable weight.
+    pub fn quantized_weight(&self, graph: &Graph, node: NodeId) -> Option<QuantizedWeight> {
+        let (factors, weight, axis) = self.equalized_weight(graph, node)?;
+        match self.rounded.get(&node).filter(|rounded| rounded.factors == factors) {
+            Some(rounded) => Some(rounded.weight.clone()),
+            None => QuantizedWeight::new(&weight, axis),
+        }
+    }
+
+    /// The factors of what a node reads, its weight multiplied by them, and the axis of its output channels.
+    pub(super) fn equalized_weight(
+        &self,
+        graph: &Graph,
+        node: NodeId,
+    ) -> Option<(Option<Vec<f32>>, Tensor, Option<usize>)> {
+        let slot = WeightSlot::of(graph, node)?;
+        let weight = graph.constant(graph.input(node, slot.slot)?)?;
+        let equalization = graph.input(node, 0).and_then(|value| self.equalizations.get(&value));
+        let factors = equalization.map(|equalization| equalization.factors.clone());
+        let weight = match &factors {
+            Some(factors) => scale_inputs(&weight, &ChannelMap::of(graph, node, &weight)?, factors)?,
+            None => weight,
+        };
+        Some((factors, weight, slot.axis))
     }
 
     /// Writes the plan into the graph that it was made for.

@@ -21,23 +21,27 @@ pub struct ChannelStatistics {
     pub mean: f64,
     /// Mean after quantization, of what is quantized: the equalised channel where the tensor is equalised.
     pub quantized_mean: f64,
+    /// Variance of the error of quantization, in the tensor's own unit: what is left of it once the mean error is taken back.
+    pub noise: f64,
+    /// Variance.
+    pub variance: f64,
 }
 
 /// Statistics of each channel, the second dimension of a tensor.
 pub type Survey = HashMap<ValueId, Vec<ChannelStatistics>>;
 
-/// Surveys the tensors of all plans, each with its own scales and factors; the network runs once per sample for all of them.
+/// Surveys the tensors of all plans, each with its own scales and factors, on up to `most` samples; the network runs once per sample for all of them.
 ///
 /// # Errors
 /// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
-pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan]) -> Result<Vec<Survey>> {
+pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<Vec<Survey>> {
     let wanted: BTreeSet<ValueId> = plans.iter().flat_map(|plan| plan.placement.tensors.keys().copied()).collect();
     if wanted.is_empty() {
         return Ok(plans.iter().map(|_| Survey::new()).collect());
     }
-    let look = Look::new(ground, plans, &wanted);
+    let look = Look::new(ground, plans, &wanted, most);
     let samples = side_by_side(
-        ground.surveyed().len(),
+        look.samples.len(),
         ground.threads(),
         || look.open(),
         |observer, index| look.sample(observer, index),
@@ -60,15 +64,19 @@ struct Look<'a> {
     plans: &'a [&'a Plan],
     by_name: HashMap<&'a str, ValueId>,
     inner: Vec<&'a str>,
+    /// Evenly spread over those that may be surveyed.
+    samples: Vec<usize>,
 }
 
 impl<'a> Look<'a> {
-    fn new(ground: &'a TrialGround<'a>, plans: &'a [&'a Plan], wanted: &BTreeSet<ValueId>) -> Self {
+    fn new(ground: &'a TrialGround<'a>, plans: &'a [&'a Plan], wanted: &BTreeSet<ValueId>, most: usize) -> Self {
         let graph: &'a Graph = ground.graph();
         let name = |value: ValueId| graph.value(value).name.as_str();
         let inner = wanted.iter().filter(|value| !graph.graph_inputs().contains(value)).map(|&value| name(value));
         let by_name = wanted.iter().map(|&value| (name(value), value)).collect();
-        Look { ground, plans, by_name, inner: inner.collect() }
+        let (all, most) = (ground.surveyed(), most.min(ground.surveyed().len()));
+        let samples = (0..most).map(|position| all[position * all.len() / most]).collect();
+        Look { ground, plans, by_name, inner: inner.collect(), samples }
     }
 
     fn open(&self) -> Result<Observer> {
@@ -79,7 +87,7 @@ impl<'a> Look<'a> {
 
     fn sample(&self, observer: &mut Observer, index: usize) -> Result<Sample> {
         self.ground.cancel().check()?;
-        let inputs = self.ground.sample(self.ground.surveyed()[index])?;
+        let inputs = self.ground.sample(self.samples[index])?;
         if inputs.is_empty() {
             return Ok(self.plans.iter().map(|_| HashMap::new()).collect());
         }
@@ -104,8 +112,20 @@ impl<'a> Look<'a> {
 
 #[derive(Default)]
 struct Sums {
-    channels: Vec<ChannelStatistics>,
+    channels: Vec<ChannelSums>,
     elements: u64,
+}
+
+/// Of one channel: its range, and sums where its statistics are means.
+#[derive(Clone, Copy, Default)]
+struct ChannelSums {
+    min: f32,
+    max: f32,
+    sum: f64,
+    squares: f64,
+    quantized: f64,
+    error: f64,
+    squared_error: f64,
 }
 
 impl Sums {
@@ -117,7 +137,7 @@ impl Sums {
         if channels == 0 || inner == 0 {
             return;
         }
-        self.channels.resize(channels, ChannelStatistics::default());
+        self.channels.resize(channels, ChannelSums::default());
         let scale = plan.scales.get(&value).copied().unwrap_or(1.0);
         let equalization = plan.equalizations.get(&value);
         for (run, values) in values.chunks(inner).enumerate() {
@@ -135,39 +155,58 @@ impl Sums {
         for (own, more) in self.channels.iter_mut().zip(other.channels) {
             own.min = own.min.min(more.min);
             own.max = own.max.max(more.max);
-            own.mean += more.mean;
-            own.quantized_mean += more.quantized_mean;
+            own.sum += more.sum;
+            own.squares += more.squares;
+            own.quantized += more.quantized;
+            own.error += more.error;
+            own.squared_error += more.squared_error;
         }
         self.elements += other.elements;
     }
 
-    /// Sums become means.
-    fn finish(mut self) -> Vec<ChannelStatistics> {
+    fn finish(self) -> Vec<ChannelStatistics> {
         let count = self.elements.max(1) as f64;
-        for channel in &mut self.channels {
-            channel.mean /= count;
-            channel.quantized_mean /= count;
-        }
-        self.channels
+        self.channels.into_iter().map(|sums| sums.finish(count)).collect()
     }
 }
 
-impl ChannelStatistics {
+impl ChannelSums {
     fn add(&mut self, values: &[f32], factor: f32, offset: f32, scale: f32) {
-        let inverse = (factor * scale).recip();
+        let (step, inverse) = (f64::from(factor * scale), (factor * scale).recip());
         // Sums of a few thousand at a time in 32 bits keep the loop in vector registers, and exact enough.
         for values in values.chunks(4096) {
             let (mut min, mut max, mut sum, mut quantized) = (0f32, 0f32, 0f32, 0f32);
+            let (mut squares, mut error, mut squared_error) = (0f32, 0f32, 0f32);
             for &value in values {
                 min = min.min(value);
                 max = max.max(value);
                 sum += value;
-                quantized += ((value - offset) * inverse).round_ties_even().clamp(-128.0, 127.0);
+                squares += value * value;
+                let exact = (value - offset) * inverse;
+                let nearest = exact.round_ties_even().clamp(-128.0, 127.0);
+                quantized += nearest;
+                error += exact - nearest;
+                squared_error += (exact - nearest) * (exact - nearest);
             }
             self.min = self.min.min(min);
             self.max = self.max.max(max);
-            self.mean += f64::from(sum);
-            self.quantized_mean += f64::from(quantized) * f64::from(scale);
+            self.sum += f64::from(sum);
+            self.squares += f64::from(squares);
+            self.quantized += f64::from(quantized) * f64::from(scale);
+            self.error += f64::from(error) * step;
+            self.squared_error += f64::from(squared_error) * step * step;
+        }
+    }
+
+    fn finish(&self, count: f64) -> ChannelStatistics {
+        let (mean, error) = (self.sum / count, self.error / count);
+        ChannelStatistics {
+            min: self.min,
+            max: self.max,
+            mean,
+            quantized_mean: self.quantized / count,
+            noise: (self.squared_error / count - error * error).max(0.0),
+            variance: (self.squares / count - mean * mean).max(0.0),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! Everything is symmetric: zero-points are zeros. Numerical effect: rounding to the scale's grid, saturation beyond it.
 //! Precondition: opset 13, for scales per channel; 19 before anything is turned into half precision.
 
-use crate::int8::{ChannelMap, Equalization, Plan, QuantizedWeight, Read, WeightSlot, scale_inputs};
+use crate::int8::{ChannelMap, Equalization, Plan, Read, WeightSlot, scale_inputs};
 use crate::precision::{NodePrecision, PrecisionRow, PrecisionTable, node_label};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -149,8 +149,7 @@ impl InsertQuantization<'_> {
     /// Returns whether a node was added.
     fn add_weight(&self, graph: &mut Graph, patch: &mut Patch, reader: NodeId, slot: WeightSlot) -> Result<bool> {
         let value = graph.input(reader, slot.slot);
-        let weight = value.and_then(|value| Some((value, self.equalized(graph, reader, graph.constant(value)?)?)));
-        let quantized = weight.and_then(|(value, weight)| Some((value, QuantizedWeight::new(&weight, slot.axis)?)));
+        let quantized = value.and_then(|value| Some((value, self.plan.quantized_weight(graph, reader)?)));
         let Some((value, quantized)) = quantized else {
             return Err(Error::NoScale {
                 tensor: value.map(|value| graph.value(value).name.clone()).unwrap_or_default(),

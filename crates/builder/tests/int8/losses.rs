@@ -70,3 +70,51 @@ fn the_worst_output_decides() {
     assert!(!found.reaches(&WHOLE) && found.share(&WHOLE) == 0.2);
     assert!(found.reaches(&AccuracyFloor { sqnr_db: Some(6.0), ..WHOLE }));
 }
+
+/// Four positions of a detector: two box coordinates and two classes, one row per position.
+fn rows(boxes: [f32; 8], scores: [f32; 8]) -> Vec<f32> {
+    (0..4).flat_map(|p| [boxes[2 * p], boxes[2 * p + 1], scores[2 * p], scores[2 * p + 1]]).collect()
+}
+
+const BOXES: [f32; 8] = [3.0, 4.0, -2.0, 5.0, 6.0, 1.5, 2.0, 7.0];
+const SCORES: [f32; 8] = [0.9, 0.001, 0.0, 0.002, 0.0, 0.001, 0.0, 0.003];
+
+#[test]
+fn boxes_count_where_the_network_is_sure() {
+    let of = |changed: usize| {
+        let mut boxes = BOXES;
+        boxes[changed] += 1.0;
+        loss(&[1, 4, 4], &rows(BOXES, SCORES), &rows(boxes, SCORES)).share(&CHANNELS)
+    };
+    assert!(of(0) > 1000.0 * of(2), "{} where an object is, {} where nothing is", of(0), of(2));
+}
+
+#[test]
+fn a_class_that_is_nowhere_hardly_counts() {
+    let of = |changed: usize, by: f32| {
+        let mut scores = SCORES;
+        scores[changed] += by;
+        loss(&[1, 4, 4], &rows(BOXES, SCORES), &rows(BOXES, scores)).share(&CHANNELS)
+    };
+    // The second class is three thousandths at most: as much again is all its signal, and next to nothing of what the output says.
+    assert!(of(7, 0.003) < 1e-3, "{}", of(7, 0.003));
+    assert!(of(0, -0.3) > 0.02, "{}", of(0, -0.3));
+}
+
+#[test]
+fn scores_of_one_output_weigh_the_boxes_of_another() {
+    let outputs = |boxes: &[f32]| {
+        vec![
+            ("boxes".to_owned(), Tensor::from_vec(vec![1, 4, 2], boxes.to_vec()).unwrap()),
+            ("scores".to_owned(), Tensor::from_vec(vec![1, 4, 2], SCORES.to_vec()).unwrap()),
+        ]
+    };
+    let of = |changed: usize| {
+        let mut boxes = BOXES;
+        boxes[changed] += 1.0;
+        let mut loss = Loss::default();
+        loss.add(&outputs(&BOXES), &outputs(&boxes));
+        loss.share(&CHANNELS)
+    };
+    assert!(of(0) > 1000.0 * of(2));
+}
