@@ -3,7 +3,7 @@
 //! The message says what and where; the cause is a source; what to do next is [`Error::hint`], rendered by the caller.
 
 use crate::calibration::{CacheError, Difference};
-use crate::manifest::OutputAccuracy;
+use crate::floor::FloorMiss;
 use crate::quantization::existing::Finding;
 use crate::samples::Unreadable;
 use crate::size::format_bytes;
@@ -209,13 +209,8 @@ pub enum Error {
     #[error("sample inputs: {0}")]
     Samples(String),
     /// The rewritten model is worse than the floor.
-    #[error("output `{}` is below the accuracy floor: {}", worst.output, describe_accuracy(worst))]
-    AccuracyFloor {
-        /// The worst output.
-        worst: Box<OutputAccuracy>,
-        /// What it should have reached.
-        floor: String,
-    },
+    #[error("{0}")]
+    AccuracyFloor(Box<FloorMiss>),
     /// A floor was asked for and an output cannot be held against it.
     #[error("the accuracy floor cannot be checked: {reason}")]
     Unjudged {
@@ -329,18 +324,6 @@ fn describe_unreadable(first: &[Unreadable], count: usize) -> String {
     lines.collect::<String>() + rest
 }
 
-fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
-    if accuracy.non_finite > 0 {
-        return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
-    }
-    format!(
-        "SQNR {:.1} dB, cosine {:.5}, max error {:.3e}",
-        accuracy.sqnr_db.unwrap_or(f64::INFINITY),
-        accuracy.cosine,
-        accuracy.max_abs
-    )
-}
-
 impl Error {
     /// A failed read of `path`.
     pub fn io(path: &Path, source: std::io::Error) -> Self {
@@ -396,9 +379,7 @@ impl Error {
             }
             Error::CalibrationInterrupted { .. } => Some("the same command continues from there".into()),
             Error::PrecisionUnavailable { .. } => Some("choose int8 or fp16, or use `trtforge build`".into()),
-            Error::AccuracyFloor { floor, .. } => Some(format!(
-                "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
-            )),
+            Error::AccuracyFloor(miss) => Some(miss.hint()),
             Error::Unjudged { .. } => Some("leave --accuracy-floor out to build without that check".into()),
             Error::Workspace { need, .. } => {
                 Some(format!("raise --workspace to at least {}, a little more to be safe", need + need / 50))

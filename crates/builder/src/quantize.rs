@@ -1,14 +1,16 @@
 //! The rewrite alone: a model in, a rewritten model out, no engine.
 
+use crate::floor::hold_to_floor;
 use crate::output::{OutputLock, check_clashes};
 use crate::prepare::{PrepareOptions, Prepared, prepare};
+use crate::stage::Stage;
 use crate::{CancelFlag, Error, Progress, Result};
 use std::path::Path;
 
-/// Rewrites the model of `options` and writes it to `output`.
+/// Rewrites the model of `options` and writes it to `output`. Where `options` ask for an accuracy floor, the result is compared with the FP32 model first.
 ///
 /// # Errors
-/// Those of the pipeline; nothing is written then.
+/// Those of the pipeline; [`Error::AccuracyFloor`] where a floor was asked for and is missed. Nothing is written then.
 pub fn quantize(
     options: &PrepareOptions,
     output: &Path,
@@ -21,6 +23,10 @@ pub fn quantize(
     cancel.check()?;
     if prepared.is_undecided(options) {
         progress.note("stopped before the conversion: the model is written as it is, in 32 bits");
+    }
+    if let (Some(floor), None) = (&options.int8.floor, options.stop_after) {
+        progress.step(Stage::Verify.name());
+        hold_to_floor(options, &prepared, floor, true, progress, cancel)?;
     }
     prepared.model.write(output).map_err(|source| Error::model(output, source))?;
     Ok(prepared)

@@ -93,7 +93,7 @@ fn of_builder(error: &BuilderError) -> Kind {
         | BuilderError::Shape { .. }
         | BuilderError::PrecisionUnavailable { .. }
         | BuilderError::Busy { .. } => Kind::Usage,
-        BuilderError::AccuracyFloor { .. }
+        BuilderError::AccuracyFloor(_)
         | BuilderError::Unjudged { .. }
         | BuilderError::Workspace { .. }
         | BuilderError::MemoryBudget { .. } => Kind::CheckFailed,

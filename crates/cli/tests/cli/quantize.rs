@@ -85,3 +85,28 @@ fn a_model_with_nothing_to_quantize_is_a_bad_input() {
     assert!(stderr.contains("hint: "), "{stderr}");
     assert!(!folder.path().join("int8.onnx").exists());
 }
+
+#[test]
+fn a_floor_that_is_missed_names_figure_nodes_and_ways_on_and_writes_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let quantize = |more: &[&str]| {
+        let arguments = ["quantize", "model.onnx", "-o", "int8.onnx", "-q", "--precision", "int8", "--batch", "1"];
+        run_in(folder.path(), &[&arguments, more].concat())
+    };
+    let stderr = quantize(&["--accuracy-floor", "channel_db=90"]).failure(1);
+    assert!(!folder.path().join("int8.onnx").exists());
+    assert!(stderr.starts_with("error: output `y` is below the accuracy floor: channel_db is "), "{stderr}");
+    for part in [", 90 is asked for; SQNR ", "INT8 reaches ", "; the best form found ", "most is lost in `", "hint: "] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    let hint = stderr.split("hint: ").nth(1).unwrap_or_default();
+    for way in ["--keep 'fp", "--calibration", "--accuracy-floor", "--precision fp16"] {
+        assert!(hint.contains(way), "{way}: {stderr}");
+    }
+    let plain = quantize(&["--accuracy-floor", "channel_db=90", "--no-search"]).failure(1);
+    assert!(plain.contains("hint: leave out --no-search, keep") && plain.contains("`conv` (int8: exact"), "{plain}");
+    quantize(&["--accuracy-floor", "channel_db=10"]).success();
+}
