@@ -13,6 +13,7 @@ use crate::passes::PluginNodes;
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
 use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, prepare};
 use crate::quantization::existing::{Existing, recognise};
+use crate::quantize::write_model;
 use crate::samples::SampleSource;
 use crate::size::{ByteSize, format_bytes};
 use crate::stage::{Stage, Timings};
@@ -126,7 +127,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     notes.iter().for_each(|note| progress.note(note));
     check_budget(&memory, options.memory_budget)?;
     if let Some(path) = &options.emit_onnx {
-        emit(&prepared.model, path)?;
+        write_model(&prepared, path, progress.as_ref())?;
     }
     progress.step(Stage::Write.name());
     let write_start = Instant::now();
@@ -314,10 +315,6 @@ fn check_targets(options: &BuildOptions) -> Result<()> {
         targets.extend([path.clone(), trtforge_graph::data_path(path)]);
     }
     check_clashes(&options.prepare.model, &targets)
-}
-
-fn emit(model: &Model, path: &Path) -> Result<()> {
-    model.write(path).map_err(|source| Error::model(path, source))
 }
 
 /// Both libraries.
