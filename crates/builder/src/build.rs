@@ -18,7 +18,7 @@ use crate::samples::SampleSource;
 use crate::size::{ByteSize, format_bytes};
 use crate::stage::{Stage, Timings};
 use crate::verify::Verification;
-use crate::{CancelFlag, Error, Progress, Result, digest};
+use crate::{CancelFlag, Error, Progress, Result, counted, digest};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -180,7 +180,7 @@ fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Res
                     best = Some((precision, made));
                 }
             }
-            Err(error @ (Error::AccuracyFloor(_) | Error::NothingToCalibrate)) => {
+            Err(error @ (Error::AccuracyFloor(_) | Error::NothingToCalibrate { .. })) => {
                 notes.push(format!("{precision} is out: {error}"));
                 failure.get_or_insert(error);
             }
@@ -193,7 +193,7 @@ fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Res
             made.notes.append(&mut notes);
             Ok(made)
         }
-        None => Err(failure.unwrap_or(Error::NothingToCalibrate)),
+        None => Err(failure.unwrap_or(Error::NothingToCalibrate { rows: vec![], kept: 0 })),
     }
 }
 
@@ -211,8 +211,8 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
             placement => format!(", with {placement} in INT8"),
         };
         notes.push(format!(
-            "laid out for memory: {from} of weights and activation became {to}{placement} ({} builds)",
-            choice.builds
+            "laid out for memory: {from} of weights and activation became {to}{placement} ({})",
+            counted(choice.builds, "build")
         ));
     }
     let mut prepared = prepare(&prepare_options, progress, cancel)?;

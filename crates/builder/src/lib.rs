@@ -22,6 +22,7 @@ mod compare;
 mod compile;
 mod config;
 mod costly_nodes;
+mod counted;
 pub mod digest;
 mod error;
 mod floor;
@@ -53,6 +54,7 @@ pub use config::{
     AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig,
 };
 pub use costly_nodes::CostlyNode;
+pub use counted::counted;
 pub use error::{Error, Result};
 pub use floor::{Attempt, FloorMiss, Int8Attempt, check_floor};
 pub use io_bytes::largest_io_bytes;

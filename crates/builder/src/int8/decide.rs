@@ -12,7 +12,7 @@ use crate::calibration::{
     calibrated_tensors, check_tensors, concatenations_of, half_scale, histograms_path, load_observation, observe,
 };
 use crate::config::CalibrationMethod;
-use crate::precision::{HalfPolicy, PrecisionTable, Ranges};
+use crate::precision::{HalfPolicy, PrecisionRow, PrecisionTable, Ranges};
 use crate::prepare::PrepareOptions;
 use crate::samples::Samples;
 use crate::{AccuracyFloor, CancelFlag, Error, Progress, Result, digest};
@@ -82,7 +82,7 @@ pub struct Decision {
 /// What a quantized network was calibrated on.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CalibrationSummary {
-    /// The method asked for.
+    /// The method asked for; where scales are taken from a cache the one that made it, or `imported`.
     pub method: String,
     /// Number of images or samples; 0 where a cache was imported.
     pub images: usize,
@@ -107,6 +107,8 @@ struct Calibrated {
     ranges: Ranges,
     images: usize,
     binding: Option<Binding>,
+    /// How the scales of a cache were found, where they are taken as they are.
+    made_by: Option<String>,
 }
 
 /// Everything a decision needs.
@@ -164,7 +166,7 @@ impl Deciding<'_> {
         };
         let found = search.run()?;
         if found.plan.placement.is_empty() && found.left.is_empty() {
-            return Err(Error::NothingToCalibrate);
+            return Err(self.nothing_to_quantize(found.plan.placement.rows.into_values().collect()));
         }
         let nodes = found.plan.placement.weights.keys().copied();
         let int8_share = Work::of(self.graph).share_of(nodes);
@@ -172,11 +174,17 @@ impl Deciding<'_> {
         Ok(Decision { found, half, ranges: calibrated.ranges, calibration, int8_share })
     }
 
+    fn nothing_to_quantize(&self, rows: Vec<PrecisionRow>) -> Error {
+        let is_kept = |row: &&PrecisionRow| self.options.keep.iter().any(|keep| keep.pattern.is_match(&row.node));
+        let kept = rows.iter().filter(is_kept).count();
+        Error::NothingToCalibrate { rows, kept }
+    }
+
     fn summary(&self, calibrated: &Calibrated, found: &Found) -> CalibrationSummary {
         let binding = calibrated.binding.as_ref();
         let cache = self.options.int8.cache.as_deref();
         CalibrationSummary {
-            method: self.options.int8.method.name().into(),
+            method: calibrated.made_by.clone().unwrap_or_else(|| self.options.int8.method.name().into()),
             images: calibrated.images,
             data_sha256: binding.and_then(|binding| binding.data_sha256.clone()),
             preprocess_sha256: binding.and_then(|binding| binding.preprocess_sha256.clone()),
@@ -262,9 +270,11 @@ impl Deciding<'_> {
             )?,
             false => Ranges::default(),
         };
-        let images = sidecar.map_or(0, |sidecar| sidecar.binding.images.unwrap_or_default());
+        let made = sidecar.map(|sidecar| sidecar.binding).unwrap_or_default();
+        let images = made.images.unwrap_or_default();
+        let made_by = Some(made.method.unwrap_or_else(|| "imported".into()));
         let (histograms, scales) = (BTreeMap::new(), scales_of(&cache));
-        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(binding) };
+        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(binding), made_by };
         Ok(calibrated.with_concatenations(&joined))
     }
 
@@ -296,6 +306,7 @@ impl Calibrated {
             ranges: observation.ranges(),
             images: observation.samples(),
             binding,
+            made_by: None,
         }
     }
 

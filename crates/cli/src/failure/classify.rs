@@ -90,6 +90,7 @@ fn of_builder(error: &BuilderError) -> Kind {
         BuilderError::Cancelled | BuilderError::CalibrationInterrupted { .. } => Kind::Interrupted,
         BuilderError::Usage(_)
         | BuilderError::NoCalibrationData
+        | BuilderError::NoCache { .. }
         | BuilderError::Shape { .. }
         | BuilderError::PrecisionUnavailable { .. }
         | BuilderError::Busy { .. } => Kind::Usage,
