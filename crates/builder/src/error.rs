@@ -278,7 +278,7 @@ pub enum Error {
         differences: Vec<Difference>,
     },
     /// A calibration cache of another model.
-    #[error("calibration cache {} is for another model: {}", path.display(), describe_fit(missing, foreign))]
+    #[error("calibration cache {} does not fit the model: {}", path.display(), describe_fit(missing, foreign))]
     ForeignCache {
         /// The cache.
         path: PathBuf,
@@ -425,9 +425,11 @@ impl Error {
             ),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
             Error::CalibrationCache { source, .. } => source.fault.hint(),
-            Error::StaleCache { .. } | Error::ForeignCache { .. } => {
-                Some("calibrate again, or use it as it is with --force".into())
-            }
+            Error::StaleCache { .. } => Some("calibrate again, or use it as it is with --force".into()),
+            Error::ForeignCache { .. } => Some(
+                "calibrate again, or use what fits with --force: tensors without a scale stay in fp16, scales of unknown tensors are left out"
+                    .into(),
+            ),
             Error::Sidecar { .. } => Some(
                 "calibrate again with --force, or delete the sidecar to use the cache like one made elsewhere".into(),
             ),

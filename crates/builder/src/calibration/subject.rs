@@ -118,12 +118,14 @@ pub fn binding(options: &PrepareOptions, samples: &Samples) -> Result<Binding> {
 
 fn bind(options: &PrepareOptions, model: String, samples: &Samples, shapes: BTreeMap<String, Shape>) -> Binding {
     let preprocess = options.preprocess.clone().unwrap_or_default();
+    // Made-up inputs are not what a cache was or could be made from.
+    let real = !samples.is_synthetic();
     Binding {
         model_sha256: Some(model),
-        data_sha256: Some(digest::of_readable_files(&samples.files())),
+        data_sha256: real.then(|| digest::of_readable_files(&samples.files())),
         preprocess_sha256: Some(digest::of_bytes(format!("{preprocess:?}").as_bytes())),
         shapes: Some(shapes),
-        images: Some(samples.rows()),
+        images: real.then(|| samples.rows()),
         method: None,
     }
 }

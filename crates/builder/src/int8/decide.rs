@@ -133,6 +133,9 @@ impl Deciding<'_> {
     /// Those of the pass, the cache and the search; [`Error::NothingToCalibrate`] where no node can compute in INT8.
     pub(crate) fn run(&self) -> Result<Decision> {
         let calibrated = self.calibrated()?;
+        if let Some(note) = calibrated.note_of_dead_tensors() {
+            self.progress.note(&note);
+        }
         let (options, keep) = (&self.options.int8, &self.options.keep);
         let ranges = self.options.observe_ranges.then_some(&calibrated.ranges).filter(|ranges| !ranges.is_empty());
         let half = HalfPolicy { ranges, limit: self.half_limit, keep }.decide(self.graph);
@@ -233,8 +236,8 @@ impl Deciding<'_> {
     /// The scales of a cache. Where the histograms behind it lie beside it, they serve the search, which can then choose again.
     fn read_cache(&self, path: &Path) -> Result<Calibrated> {
         let cache = CalibrationCache::read(path)?;
-        let binding = crate::calibration::binding(self.options, self.samples)?;
         let sidecar = Sidecar::read(path)?;
+        let binding = crate::calibration::binding(self.options, self.samples)?;
         let force = self.options.int8.force;
         if let (Some(sidecar), false) = (&sidecar, force) {
             let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
@@ -252,7 +255,7 @@ impl Deciding<'_> {
             && saved.0.differences(&binding).is_empty()
             && sidecar.is_some()
         {
-            let mut calibrated = Calibrated::of(&saved.1, Some(binding));
+            let mut calibrated = Calibrated::of(&saved.1, Some(saved.0));
             if self.options.int8.method != CalibrationMethod::Auto {
                 calibrated.scales = scales_of(&cache);
             }
@@ -272,9 +275,9 @@ impl Deciding<'_> {
         };
         let made = sidecar.map(|sidecar| sidecar.binding).unwrap_or_default();
         let images = made.images.unwrap_or_default();
-        let made_by = Some(made.method.unwrap_or_else(|| "imported".into()));
+        let made_by = Some(made.method.clone().unwrap_or_else(|| "imported".into()));
         let (histograms, scales) = (BTreeMap::new(), scales_of(&cache));
-        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(binding), made_by };
+        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(made), made_by };
         Ok(calibrated.with_concatenations(&joined))
     }
 
@@ -308,6 +311,17 @@ impl Calibrated {
             binding,
             made_by: None,
         }
+    }
+
+    fn note_of_dead_tensors(&self) -> Option<String> {
+        let mut dead = self.histograms.iter().filter(|(_, seen)| seen.min() == 0.0 && seen.max() == 0.0);
+        let (name, _) = dead.next()?;
+        Some(match dead.count() {
+            0 => format!("tensor `{name}` is zero on every input: its scale says nothing of others"),
+            more => {
+                format!("tensor `{name}` and {more} more are zero on every input: their scales say nothing of others")
+            }
+        })
     }
 
     /// Adds what is known of concatenations through their parts: the widest scale, the union of the histograms.
