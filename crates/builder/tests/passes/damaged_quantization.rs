@@ -107,7 +107,7 @@ fn tamper(proto: &mut ModelProto, numbers: &mut Numbers) {
         7 => drop(tensor.dims.pop()),
         _ => {
             let special = [f32::NAN, f32::INFINITY, 0.0, -1.0, f32::MIN_POSITIVE][numbers.next(5)];
-            *tensor = construct::scalar(&tensor.name().to_owned(), special);
+            *tensor = construct::scalar(tensor.name(), special);
         }
     }
 }
