@@ -71,7 +71,7 @@ conformance: release venv ## Every ONNX operator test through read, check, write
 microbench: setup ## Criterion benches
 	@$(CARGO) bench --workspace --locked --bench '*'
 
-fuzz: setup venv ## Fuzz every parser for FUZZ_SECONDS each
+fuzz: setup venv ## Fuzz every parser, and what is made of Q/DQ models, for FUZZ_SECONDS each
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
 venv:

@@ -75,6 +75,69 @@ def sequences():
     return model([node], inputs, [value("y", [2])])
 
 
+def linear(operator, source, target, **attributes):
+    return helper.make_node(operator, [source, "s", "z"], [target], **attributes)
+
+
+def pairs():
+    """Q/DQ with a zero-point in the middle, a move of quantized data, a stored weight and a quantized bias."""
+    tensors = [
+        numpy_helper.from_array(np.float32(0.03), "s"),
+        numpy_helper.from_array(np.uint8(120), "z"),
+        numpy_helper.from_array(np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3), "w.q"),
+        numpy_helper.from_array(np.array([300], np.int32), "b.q"),
+        numpy_helper.from_array(np.float32(0.0009), "b.s"),
+    ]
+    nodes = [
+        linear("QuantizeLinear", "x", "x.q"),
+        helper.make_node("MaxPool", ["x.q"], ["p.q"], kernel_shape=[1, 1]),
+        linear("DequantizeLinear", "p.q", "d"),
+        linear("DequantizeLinear", "w.q", "w"),
+        helper.make_node("DequantizeLinear", ["b.q", "b.s"], ["b"]),
+        helper.make_node("Conv", ["d", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
+        linear("QuantizeLinear", "c", "c.q"),
+        linear("DequantizeLinear", "c.q", "y"),
+    ]
+    return model(nodes, [value("x", [1, 1, 8, 8])], [value("y", [1, 1, 8, 8])], tensors)
+
+
+def channels():
+    """Symmetric weights with a scale per channel, as TensorRT takes them."""
+    tensors = [
+        numpy_helper.from_array(np.float32(0.03), "s"),
+        numpy_helper.from_array(np.int8(0), "z"),
+        numpy_helper.from_array(np.ones((2, 1, 3, 3), np.int8), "w.q"),
+        numpy_helper.from_array(np.array([0.1, 0.2], np.float32), "w.s"),
+        numpy_helper.from_array(np.zeros(2, np.int8), "w.z"),
+    ]
+    nodes = [
+        linear("QuantizeLinear", "x", "x.q"),
+        linear("DequantizeLinear", "x.q", "d"),
+        helper.make_node("DequantizeLinear", ["w.q", "w.s", "w.z"], ["w"], axis=0),
+        helper.make_node("Conv", ["d", "w"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    return model(nodes, [value("x", [1, 1, 8, 8])], [value("y", [1, 2, 8, 8])], tensors)
+
+
+def integer_operators():
+    """Operators that compute on quantized tensors, one of another domain."""
+    tensors = [
+        numpy_helper.from_array(np.float32(0.03), "s"),
+        numpy_helper.from_array(np.uint8(120), "z"),
+        numpy_helper.from_array(np.ones((1, 1, 1, 1), np.uint8), "w.q"),
+    ]
+    join = ["s", "z", "x.q", "s", "z", "c.q", "s", "z"]
+    nodes = [
+        linear("QuantizeLinear", "x", "x.q"),
+        helper.make_node("QLinearConv", ["x.q", "s", "z", "w.q", "s", "z", "s", "z"], ["c.q"]),
+        helper.make_node("QLinearConcat", join, ["j.q"], domain="com.microsoft", axis=1),
+        linear("DequantizeLinear", "j.q", "y"),
+    ]
+    result = model(nodes, [value("x", [1, 1, 8, 8])], [value("y", [1, 2, 8, 8])], tensors)
+    result.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return result
+
+
 MANIFEST = {
     "schema": 1, "trtforge": "0.1.0", "tensorrt": {"flavour": "rtx", "version": "1.7.1"},
     "model": {"path": "m.onnx", "sha256": "00", "opset": 17}, "engine": {"sha256": "11", "bytes": 5},
@@ -103,10 +166,12 @@ input:0: 3C88EDFC
 
 def main():
     corpus = Path(sys.argv[1])
-    for name in ("read_onnx", "read_manifest", "read_config", "read_cache"):
+    for name in ("read_onnx", "read_manifest", "read_config", "read_cache", "settle_quantization"):
         (corpus / name).mkdir(parents=True, exist_ok=True)
     for make in (convolution, branches, function, sparse, strings, external, sequences):
         (corpus / "read_onnx" / make.__name__).write_bytes(make().SerializeToString())
+    for make in (pairs, channels, integer_operators, convolution):
+        (corpus / "settle_quantization" / make.__name__).write_bytes(make().SerializeToString())
     (corpus / "read_manifest/seed").write_text(json.dumps(MANIFEST))
     (corpus / "read_config/seed").write_text(CONFIG)
     (corpus / "read_cache/seed").write_text(CACHE)

@@ -3,20 +3,22 @@
 use crate::calibration::{CalibrationCache, calibrated_tensors};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
+use crate::floor::hold_to_floor;
 use crate::form::{Choice, LeanForm};
-use crate::int8::{DEFAULT_FLOOR, Form, Int8Options, TRIED_SAMPLES};
+use crate::int8::{DEFAULT_FLOOR, Form, Int8Options};
 use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile, check_clashes};
 use crate::passes::PluginNodes;
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
-use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, open_samples, prepare};
+use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, prepare};
 use crate::quantization::existing::{Existing, recognise};
+use crate::quantize::write_model;
 use crate::samples::SampleSource;
 use crate::size::{ByteSize, format_bytes};
 use crate::stage::{Stage, Timings};
-use crate::verify::{Verification, check_floor, verify};
-use crate::{CancelFlag, Error, Progress, Result, digest};
+use crate::verify::Verification;
+use crate::{CancelFlag, Error, Progress, Result, counted, digest};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,7 +127,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     notes.iter().for_each(|note| progress.note(note));
     check_budget(&memory, options.memory_budget)?;
     if let Some(path) = &options.emit_onnx {
-        emit(&prepared.model, path)?;
+        write_model(&prepared, path, progress.as_ref())?;
     }
     progress.step(Stage::Write.name());
     let write_start = Instant::now();
@@ -178,7 +180,7 @@ fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Res
                     best = Some((precision, made));
                 }
             }
-            Err(error @ (Error::AccuracyFloor { .. } | Error::NothingToCalibrate)) => {
+            Err(error @ (Error::AccuracyFloor(_) | Error::NothingToCalibrate { .. })) => {
                 notes.push(format!("{precision} is out: {error}"));
                 failure.get_or_insert(error);
             }
@@ -191,7 +193,7 @@ fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Res
             made.notes.append(&mut notes);
             Ok(made)
         }
-        None => Err(failure.unwrap_or(Error::NothingToCalibrate)),
+        None => Err(failure.unwrap_or(Error::NothingToCalibrate { rows: vec![], kept: 0 })),
     }
 }
 
@@ -209,8 +211,8 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
             placement => format!(", with {placement} in INT8"),
         };
         notes.push(format!(
-            "laid out for memory: {from} of weights and activation became {to}{placement} ({} builds)",
-            choice.builds
+            "laid out for memory: {from} of weights and activation became {to}{placement} ({})",
+            counted(choice.builds, "build")
         ));
     }
     let mut prepared = prepare(&prepare_options, progress, cancel)?;
@@ -313,10 +315,6 @@ fn check_targets(options: &BuildOptions) -> Result<()> {
         targets.extend([path.clone(), trtforge_graph::data_path(path)]);
     }
     check_clashes(&options.prepare.model, &targets)
-}
-
-fn emit(model: &Model, path: &Path) -> Result<()> {
-    model.write(path).map_err(|source| Error::model(path, source))
 }
 
 /// Both libraries.
@@ -426,32 +424,10 @@ fn verified(
     }
     progress.step(Stage::Verify.name());
     let start = Instant::now();
-    let samples = open_samples(&options.prepare, &options.prepare.model, &prepared.reference, &prepared.shapes)?;
-    let quantized = prepared.decision.is_some();
-    let most = if quantized { TRIED_SAMPLES } else { usize::MAX };
-    let result =
-        match verify(&OnnxRuntime::load()?, &prepared.reference, &prepared.model, &samples, most, progress, cancel) {
-            Err(Error::OnnxRuntime(error)) if error.is_unsupported() => {
-                progress.note(&format!("not verified: {error}"));
-                return Ok(None);
-            }
-            other => other?,
-        };
+    let asked = options.accuracy_floor.is_some();
+    let verified = hold_to_floor(&options.prepare, prepared, &options.floor(), asked, progress, cancel)?;
     prepared.timings.add(Stage::Verify, start.elapsed().as_secs_f64() * 1e3);
-    for note in &result.notes {
-        progress.note(note);
-    }
-    if options.accuracy_floor.is_some()
-        && let Some(note) = result.notes.first()
-    {
-        return Err(Error::Unjudged { reason: note.clone() });
-    }
-    check_floor(&result.outputs, &options.floor())?;
-    if result.outputs.is_empty() {
-        return Ok(None);
-    }
-    let on = format!("{} ({})", samples.description(), result.samples);
-    Ok(Some((result, on)))
+    Ok(verified)
 }
 
 fn memory(compiled: &Compiled, io_bytes: u64, model: &Model) -> MemoryInfo {

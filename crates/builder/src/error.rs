@@ -3,7 +3,9 @@
 //! The message says what and where; the cause is a source; what to do next is [`Error::hint`], rendered by the caller.
 
 use crate::calibration::{CacheError, Difference};
-use crate::manifest::OutputAccuracy;
+use crate::counted;
+use crate::floor::FloorMiss;
+use crate::precision::PrecisionRow;
 use crate::quantization::existing::Finding;
 use crate::samples::Unreadable;
 use crate::size::format_bytes;
@@ -156,7 +158,7 @@ pub enum Error {
         extensions: String,
     },
     /// More sample images than allowed cannot be read, or none is left.
-    #[error("{count} of {images} sample images cannot be read{}", describe_unreadable(first, *count))]
+    #[error("{}{count} of {images} sample images cannot be read{}", at_least(*count, *images), describe_unreadable(first, *count))]
     UnreadableImages {
         /// How many could not be read when the work stopped.
         count: usize,
@@ -190,9 +192,20 @@ pub enum Error {
     /// Calibration without real inputs.
     #[error("calibration needs real inputs")]
     NoCalibrationData,
-    /// A model with no tensor that INT8 could hold.
-    #[error("the model has no tensor that could be quantized")]
-    NothingToCalibrate,
+    /// A calibration cache to read that is not there, and nothing real to make it from.
+    #[error("calibration cache {} does not exist, and there are no images to make it from", path.display())]
+    NoCache {
+        /// The cache.
+        path: PathBuf,
+    },
+    /// A model of which nothing can compute in INT8.
+    #[error("{}", describe_unquantized(rows))]
+    NothingToCalibrate {
+        /// The nodes with weights, each with the reason why it stays above INT8; none where the model has no such node.
+        rows: Vec<PrecisionRow>,
+        /// How many of them the user's `--keep` takes.
+        kept: usize,
+    },
     /// A calibration was stopped; what it has seen so far is kept.
     #[error("interrupted after {done} of {total} {unit}; what was seen is kept in {}", path.display())]
     CalibrationInterrupted {
@@ -209,13 +222,8 @@ pub enum Error {
     #[error("sample inputs: {0}")]
     Samples(String),
     /// The rewritten model is worse than the floor.
-    #[error("output `{}` is below the accuracy floor: {}", worst.output, describe_accuracy(worst))]
-    AccuracyFloor {
-        /// The worst output.
-        worst: Box<OutputAccuracy>,
-        /// What it should have reached.
-        floor: String,
-    },
+    #[error("{0}")]
+    AccuracyFloor(Box<FloorMiss>),
     /// A floor was asked for and an output cannot be held against it.
     #[error("the accuracy floor cannot be checked: {reason}")]
     Unjudged {
@@ -270,7 +278,7 @@ pub enum Error {
         differences: Vec<Difference>,
     },
     /// A calibration cache of another model.
-    #[error("calibration cache {} is for another model: {}", path.display(), describe_fit(missing, foreign))]
+    #[error("calibration cache {} does not fit the model: {}", path.display(), describe_fit(missing, foreign))]
     ForeignCache {
         /// The cache.
         path: PathBuf,
@@ -315,6 +323,17 @@ fn describe_fit(missing: &[String], foreign: &[String]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+fn describe_unquantized(rows: &[PrecisionRow]) -> String {
+    if rows.is_empty() {
+        return "nothing can compute in INT8: the model has no convolution and no matrix product".into();
+    }
+    let more = rows.len().saturating_sub(NAMES_SHOWN);
+    let named = rows.iter().take(NAMES_SHOWN).map(|row| format!("\n{} `{}`: {}", row.operator, row.node, row.reason));
+    let rest = if more > 0 { format!("\nand {more} more") } else { String::new() };
+    let nodes = counted(rows.len(), "node");
+    format!("nothing can compute in INT8: of {nodes} with weights none can{}{rest}", named.collect::<String>())
+}
+
 fn describe_findings(findings: &[Finding]) -> String {
     let first = findings.first().map_or_else(String::new, Finding::to_string);
     match findings.len() {
@@ -323,22 +342,15 @@ fn describe_findings(findings: &[Finding]) -> String {
     }
 }
 
+/// Reading ends where too many images failed, so there may be more.
+fn at_least(count: usize, images: usize) -> &'static str {
+    if count < images { "at least " } else { "" }
+}
+
 fn describe_unreadable(first: &[Unreadable], count: usize) -> String {
     let lines = first.iter().map(|image| format!("\n{}: {}", image.file, image.reason));
     let rest = if count > first.len() { "\n..." } else { "" };
     lines.collect::<String>() + rest
-}
-
-fn describe_accuracy(accuracy: &OutputAccuracy) -> String {
-    if accuracy.non_finite > 0 {
-        return format!("{} elements are NaN or infinite where the FP32 model's are not", accuracy.non_finite);
-    }
-    format!(
-        "SQNR {:.1} dB, cosine {:.5}, max error {:.3e}",
-        accuracy.sqnr_db.unwrap_or(f64::INFINITY),
-        accuracy.cosine,
-        accuracy.max_abs
-    )
 }
 
 impl Error {
@@ -391,14 +403,19 @@ impl Error {
             Error::NoCalibrationData => Some(
                 "give a folder or list of images, or an .npz with --calibration, or `calibration:` in a config".into(),
             ),
-            Error::NothingToCalibrate => {
-                Some("it has no convolution, matrix product or pooling of 32-bit values; use --precision fp16".into())
+            Error::NoCache { .. } => Some(
+                "check its path, or make it from images with --calibration; without --calibration-cache made-up inputs serve for a trial".into(),
+            ),
+            Error::NothingToCalibrate { rows, kept } if *kept == rows.len() && *kept > 0 => {
+                Some("let --keep match fewer nodes, or build with --precision fp16".into())
             }
+            Error::NothingToCalibrate { kept: 1.., .. } => {
+                Some("build with --precision fp16, or let --keep match fewer nodes".into())
+            }
+            Error::NothingToCalibrate { .. } => Some("build with --precision fp16".into()),
             Error::CalibrationInterrupted { .. } => Some("the same command continues from there".into()),
             Error::PrecisionUnavailable { .. } => Some("choose int8 or fp16, or use `trtforge build`".into()),
-            Error::AccuracyFloor { floor, .. } => Some(format!(
-                "the floor is {floor}; keep nodes in 32 bits with --keep fp32:REGEX, give real inputs with --calibration, or lower --accuracy-floor"
-            )),
+            Error::AccuracyFloor(miss) => Some(miss.hint()),
             Error::Unjudged { .. } => Some("leave --accuracy-floor out to build without that check".into()),
             Error::Workspace { need, .. } => {
                 Some(format!("raise --workspace to at least {}, a little more to be safe", need + need / 50))
@@ -408,9 +425,11 @@ impl Error {
             ),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
             Error::CalibrationCache { source, .. } => source.fault.hint(),
-            Error::StaleCache { .. } | Error::ForeignCache { .. } => {
-                Some("calibrate again, or use it as it is with --force".into())
-            }
+            Error::StaleCache { .. } => Some("calibrate again, or use it as it is with --force".into()),
+            Error::ForeignCache { .. } => Some(
+                "calibrate again, or use what fits with --force: tensors without a scale stay in fp16, scales of unknown tensors are left out"
+                    .into(),
+            ),
             Error::Sidecar { .. } => Some(
                 "calibrate again with --force, or delete the sidecar to use the cache like one made elsewhere".into(),
             ),

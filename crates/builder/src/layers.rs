@@ -59,18 +59,33 @@ pub struct LayerReport {
 /// As for [`crate::compare`].
 pub fn compare_layers(options: &CompareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<LayerReport> {
     let Opened { runtime, reference, candidate, samples } = open(options, progress)?;
-    let candidate = runnable(&runtime, &candidate)?;
-    let (layers, unmatched) = matched(&typed(&runtime, &reference)?, &typed(&runtime, &candidate)?);
+    layers_between(&runtime, &reference, &candidate, &samples, usize::MAX, progress, cancel)
+}
+
+/// Compares what is inside two models on `samples`, on `most` of them at most, evenly spread.
+///
+/// # Errors
+/// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
+pub(crate) fn layers_between(
+    runtime: &OnnxRuntime,
+    reference: &Model,
+    candidate: &Model,
+    samples: &Samples,
+    most: usize,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<LayerReport> {
+    let candidate = &runnable(runtime, candidate)?;
+    let (layers, unmatched) = matched(&typed(runtime, reference)?, &typed(runtime, candidate)?);
     let groups = grouped(&layers);
-    let tally = samples.tally();
-    let mut comparison = Comparison { runtime, reference, candidate, samples, tally, progress, cancel, done: 0 };
-    let total = groups.len() as u64 * comparison.samples.len() as u64;
+    let (tally, most) = (samples.tally(), samples.len().min(most));
+    let mut comparison = Comparison { runtime, reference, candidate, samples, most, tally, progress, cancel, done: 0 };
+    let total = (groups.len() * most) as u64;
     let mut accuracies = Vec::with_capacity(layers.len());
     for group in groups {
         accuracies.extend(comparison.run(group, total)?);
     }
-    let samples = comparison.samples.len();
-    Ok(LayerReport { layers: finish(layers, accuracies), unmatched, samples })
+    Ok(LayerReport { layers: finish(layers, accuracies), unmatched, samples: most })
 }
 
 fn typed(runtime: &OnnxRuntime, model: &Model) -> Result<Graph> {
@@ -154,10 +169,11 @@ fn grouped(layers: &[Layer]) -> Vec<&[Layer]> {
 }
 
 struct Comparison<'a> {
-    runtime: OnnxRuntime,
-    reference: Model,
-    candidate: Model,
-    samples: Samples,
+    runtime: &'a OnnxRuntime,
+    reference: &'a Model,
+    candidate: &'a Model,
+    samples: &'a Samples,
+    most: usize,
     tally: UnreadableTally,
     progress: &'a dyn Progress,
     cancel: &'a CancelFlag,
@@ -168,10 +184,10 @@ impl Comparison<'_> {
     fn run(&mut self, group: &[Layer], total: u64) -> Result<Vec<OutputAccuracy>> {
         let names = |name: fn(&Layer) -> &String| group.iter().map(|layer| name(layer).as_str()).collect::<Vec<_>>();
         let (ours, theirs) = (names(|layer| &layer.value), names(|layer| &layer.other));
-        let mut reference = self.observer(&self.reference, &ours)?;
-        let mut candidate = self.observer(&self.candidate, &theirs)?;
+        let mut reference = self.observer(self.reference, &ours)?;
+        let mut candidate = self.observer(self.candidate, &theirs)?;
         let mut sums = vec![ErrorSums::default(); group.len()];
-        for index in 0..self.samples.len() {
+        for index in self.samples.spread(self.most) {
             self.cancel.check()?;
             self.done += 1;
             let batch = self.samples.get(index)?;

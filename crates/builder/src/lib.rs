@@ -21,8 +21,11 @@ pub mod calibration;
 mod compare;
 mod compile;
 mod config;
+mod costly_nodes;
+mod counted;
 pub mod digest;
 mod error;
+mod floor;
 pub mod form;
 pub mod int8;
 mod io_bytes;
@@ -50,7 +53,10 @@ pub use compile::{CompileOptions, Compiled, Watch, compile};
 pub use config::{
     AccuracyFloor, CalibrationConfig, CalibrationMethod, Config, DetectorConfig, FloorParseError, QuantizeConfig,
 };
+pub use costly_nodes::CostlyNode;
+pub use counted::counted;
 pub use error::{Error, Result};
+pub use floor::{Attempt, FloorMiss, Int8Attempt, check_floor};
 pub use io_bytes::largest_io_bytes;
 pub use layers::{LayerAccuracy, LayerReport, compare_layers};
 pub use manifest::{
@@ -67,4 +73,4 @@ pub use samples::{SampleSource, Unreadable};
 pub use shapes::{NamedShape, Shape, ShapeEntry, ShapeParseError, ShapeRange, ShapeRequest};
 pub use size::{ByteSize, SizeError, format_bytes};
 pub use stage::{Stage, StageParseError, Timings};
-pub use verify::{Verification, check_floor, verify};
+pub use verify::{Verification, verify};

@@ -108,10 +108,16 @@ pub struct Prepared {
 /// Runs the pipeline up to the rewritten model.
 ///
 /// # Errors
-/// Those of the steps; nothing is written except dumps that were asked for.
+/// [`Error::NoCache`] where INT8 is to be read from a cache that neither is there nor can be made; those of the steps. Nothing is written except dumps that were asked for.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
     if options.precision == Precision::Auto {
         return Err(Error::PrecisionUnavailable { precision: options.precision.name() });
+    }
+    if let (Precision::Int8, SampleSource::Synthetic, Some(cache)) =
+        (options.precision, &options.samples, &options.int8.cache)
+        && !cache.exists()
+    {
+        return Err(Error::NoCache { path: cache.clone() });
     }
     Preparation { options, progress, cancel, timings: Timings::default() }.run()
 }
@@ -362,8 +368,10 @@ impl Preparation<'_> {
         let model = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
         let samples = open_samples(self.options, &self.options.model, &model, shapes)?;
         if samples.is_synthetic() {
-            self.progress
-                .note("calibrated on synthetic inputs: give real ones with --calibration for a result to rely on");
+            let made = if self.options.int8.cache.is_some() { "judged" } else { "calibrated" };
+            self.progress.note(&format!(
+                "{made} on synthetic inputs: give real ones with --calibration for a result to rely on"
+            ));
         }
         let patterns = self
             .options

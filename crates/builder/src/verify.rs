@@ -3,7 +3,6 @@
 //! A half-precision candidate runs as its emulation (`passes::emulate_half`), because ONNX Runtime would otherwise compute it in 32 bits and find no error. A quantized
 //! model runs without ONNX Runtime's optimisations, which would change what is rounded where.
 
-use crate::config::AccuracyFloor;
 use crate::int8::Loss;
 use crate::manifest::OutputAccuracy;
 use crate::metrics::ErrorSums;
@@ -140,73 +139,5 @@ impl Sums {
         });
         let outputs = outputs.collect();
         Verification { outputs, notes: self.notes.into_values().collect(), samples }
-    }
-}
-
-/// Checks every output against the floor. Elements that became NaN or infinite fail any floor.
-///
-/// # Errors
-/// [`Error::AccuracyFloor`] with the worst output.
-pub fn check_floor(outputs: &[OutputAccuracy], floor: &AccuracyFloor) -> Result<()> {
-    let sqnr = |output: &OutputAccuracy| output.sqnr_db.unwrap_or(f64::INFINITY);
-    let fails = |output: &&OutputAccuracy| {
-        output.non_finite > 0
-            || floor.sqnr_db.is_some_and(|least| sqnr(output) < least)
-            || floor.cosine.is_some_and(|least| output.cosine < least)
-            || floor.channel_db.is_some_and(|least| output.channel_db.is_some_and(|decibel| decibel < least))
-    };
-    let worst = outputs.iter().filter(fails).min_by(|a, b| {
-        (b.non_finite, sqnr(a)).partial_cmp(&(a.non_finite, sqnr(b))).unwrap_or(std::cmp::Ordering::Equal)
-    });
-    match worst {
-        Some(worst) => Err(Error::AccuracyFloor { worst: Box::new(worst.clone()), floor: describe_floor(floor) }),
-        None => Ok(()),
-    }
-}
-
-fn describe_floor(floor: &AccuracyFloor) -> String {
-    let sqnr = floor.sqnr_db.map(|value| format!("sqnr_db={value}"));
-    let cosine = floor.cosine.map(|value| format!("cosine={value}"));
-    let channels = floor.channel_db.map(|value| format!("channel_db={value}"));
-    let parts: Vec<String> = sqnr.into_iter().chain(cosine).chain(channels).collect();
-    if parts.is_empty() { "finite outputs".into() } else { parts.join(" and ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn output(sqnr_db: f64, cosine: f64, non_finite: u64) -> OutputAccuracy {
-        OutputAccuracy {
-            output: format!("{sqnr_db}"),
-            sqnr_db: Some(sqnr_db),
-            channel_db: None,
-            cosine,
-            max_abs: 0.0,
-            reference_max_abs: 1.0,
-            non_finite,
-        }
-    }
-
-    #[test]
-    fn the_worst_output_is_named() {
-        let floor = AccuracyFloor { sqnr_db: Some(30.0), cosine: None, channel_db: None };
-        let outputs = [output(40.0, 1.0, 0), output(12.0, 1.0, 0), output(20.0, 1.0, 0)];
-        let error = check_floor(&outputs, &floor).unwrap_err();
-        assert!(matches!(error, Error::AccuracyFloor { worst, .. } if worst.output == "12"));
-        assert!(check_floor(&outputs[..1], &floor).is_ok());
-    }
-
-    #[test]
-    fn non_finite_elements_fail_every_floor() {
-        assert!(check_floor(&[output(90.0, 1.0, 1)], &AccuracyFloor::default()).is_err());
-        assert!(check_floor(&[output(1.0, 0.1, 0)], &AccuracyFloor::default()).is_ok());
-        assert!(
-            check_floor(
-                &[output(90.0, 0.9, 0)],
-                &AccuracyFloor { sqnr_db: None, cosine: Some(0.99), channel_db: None }
-            )
-            .is_err()
-        );
     }
 }

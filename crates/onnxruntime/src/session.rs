@@ -47,12 +47,16 @@ pub struct SessionConfig {
     pub spinning: bool,
     /// Holds weights a second time in the order that the processor likes best.
     pub prepacking: bool,
+    /// Lets integer kernels take the place of Q/DQ pairs and what lies between them, as ONNX Runtime does by itself.
+    /// Without, quantization is computed as it is written.
+    pub integer_kernels: bool,
 }
 
 impl Default for SessionConfig {
     fn default() -> Self {
         let optimization = Optimization::default();
-        Self { threads: 0, optimization, memory_arena: true, spinning: false, prepacking: false }
+        let (spinning, prepacking, integer_kernels) = (false, false, false);
+        Self { threads: 0, optimization, memory_arena: true, spinning, prepacking, integer_kernels }
     }
 }
 
@@ -131,8 +135,7 @@ impl OnnxRuntime {
             .with_intra_threads(threads(config.threads))?
             .with_intra_op_spinning(config.spinning)?
             .with_prepacking(config.prepacking)?
-            // Quantization is computed as it is written: no integer kernels in its place.
-            .with_quant_qdq(false)?
+            .with_quant_qdq(config.integer_kernels)?
             .with_double_qdq_remover(false)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         Ok(builder)

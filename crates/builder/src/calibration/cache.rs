@@ -10,6 +10,7 @@
 //! by 127, as the hexadecimal digits of the IEEE-754 word without leading zeros. Names may hold colons. Nothing in the file says which model or data it belongs to;
 //! that is what [`Sidecar`](super::Sidecar) is for.
 
+use super::DEAD_SCALE;
 use crate::output::StagedFile;
 use crate::{CalibrationMethod, Error, Result};
 use std::collections::HashMap;
@@ -86,9 +87,10 @@ impl CacheFault {
     /// What the user can do next, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CacheFault::Scale { scale: 0.0, .. } => {
-                Some("TensorRT writes 0 for a tensor that it did not calibrate: delete its line".into())
-            }
+            CacheFault::Scale { tensor, scale: 0.0 } => Some(format!(
+                "TensorRT writes 0 for a tensor that was zero throughout, and for such a tensor any scale will do: write `{tensor}: {:x}`, or make the cache again with `trtforge calibrate`",
+                DEAD_SCALE.to_bits()
+            )),
             _ => Some("make the cache again with `trtforge calibrate`".into()),
         }
     }

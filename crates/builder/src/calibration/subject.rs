@@ -7,7 +7,7 @@ use crate::prepare::{PrepareOptions, open_samples, prepare, typed_graph};
 use crate::samples::Samples;
 use crate::shapes::{NamedShape, Shape, ShapeRequest};
 use crate::stage::Stage;
-use crate::{CancelFlag, Error, Progress, Result, digest};
+use crate::{CancelFlag, Error, Progress, Result, counted, digest};
 use std::collections::BTreeMap;
 use std::path::Path;
 use trtforge_graph::{Dimension, Graph, Model, ValueType};
@@ -40,7 +40,7 @@ impl Subject {
         let graph = typed_graph(&runtime, model.clone(), STEP)?;
         let tensors = calibrated_tensors(&graph);
         if tensors.is_empty() {
-            return Err(Error::NothingToCalibrate);
+            return Err(Error::NothingToCalibrate { rows: vec![], kept: 0 });
         }
         let samples = open_samples(&prepare_options, &options.prepare.model, &model, &prepared.shapes)?;
         let shapes = prepared.shapes.ranges.into_iter().map(|(input, range)| (input, range.opt)).collect();
@@ -92,7 +92,7 @@ impl Subject {
     /// In what an observation was made from something else.
     pub(super) fn differences(&self, binding: &Binding, observation: &Observation) -> Vec<Difference> {
         let mut differences = binding.differences(&self.binding);
-        let count = |number: usize| format!("{number} tensors");
+        let count = |number: usize| counted(number, "tensor");
         let recorded: Vec<&str> = observation.histograms().map(|(tensor, _)| tensor).collect();
         let mut current: Vec<&str> = self.tensors.iter().map(String::as_str).collect();
         current.sort_unstable();
@@ -118,12 +118,14 @@ pub fn binding(options: &PrepareOptions, samples: &Samples) -> Result<Binding> {
 
 fn bind(options: &PrepareOptions, model: String, samples: &Samples, shapes: BTreeMap<String, Shape>) -> Binding {
     let preprocess = options.preprocess.clone().unwrap_or_default();
+    // Made-up inputs are not what a cache was or could be made from.
+    let real = !samples.is_synthetic();
     Binding {
         model_sha256: Some(model),
-        data_sha256: Some(digest::of_readable_files(&samples.files())),
+        data_sha256: real.then(|| digest::of_readable_files(&samples.files())),
         preprocess_sha256: Some(digest::of_bytes(format!("{preprocess:?}").as_bytes())),
         shapes: Some(shapes),
-        images: Some(samples.rows()),
+        images: real.then(|| samples.rows()),
         method: None,
     }
 }

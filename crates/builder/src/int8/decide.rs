@@ -12,7 +12,7 @@ use crate::calibration::{
     calibrated_tensors, check_tensors, concatenations_of, half_scale, histograms_path, load_observation, observe,
 };
 use crate::config::CalibrationMethod;
-use crate::precision::{HalfPolicy, PrecisionTable, Ranges};
+use crate::precision::{HalfPolicy, PrecisionRow, PrecisionTable, Ranges};
 use crate::prepare::PrepareOptions;
 use crate::samples::Samples;
 use crate::{AccuracyFloor, CancelFlag, Error, Progress, Result, digest};
@@ -85,7 +85,7 @@ pub struct Decision {
 /// What a quantized network was calibrated on.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CalibrationSummary {
-    /// The method asked for.
+    /// The method asked for; where scales are taken from a cache the one that made it, or `imported`.
     pub method: String,
     /// Number of images or samples; 0 where a cache was imported.
     pub images: usize,
@@ -110,6 +110,8 @@ struct Calibrated {
     ranges: Ranges,
     images: usize,
     binding: Option<Binding>,
+    /// How the scales of a cache were found, where they are taken as they are.
+    made_by: Option<String>,
 }
 
 /// Everything a decision needs.
@@ -134,6 +136,9 @@ impl Deciding<'_> {
     /// Those of the pass, the cache and the search; [`Error::NothingToCalibrate`] where no node can compute in INT8.
     pub(crate) fn run(&self) -> Result<Decision> {
         let calibrated = self.calibrated()?;
+        if let Some(note) = calibrated.note_of_dead_tensors() {
+            self.progress.note(&note);
+        }
         let (options, keep) = (&self.options.int8, &self.options.keep);
         let ranges = self.options.observe_ranges.then_some(&calibrated.ranges).filter(|ranges| !ranges.is_empty());
         let half = HalfPolicy { ranges, limit: self.half_limit, keep }.decide(self.graph);
@@ -168,7 +173,7 @@ impl Deciding<'_> {
         };
         let found = search.run()?;
         if found.plan.placement.is_empty() && found.left.is_empty() {
-            return Err(Error::NothingToCalibrate);
+            return Err(self.nothing_to_quantize(found.plan.placement.rows.into_values().collect()));
         }
         let nodes = found.plan.placement.weights.keys().copied();
         let int8_share = Work::of(self.graph).share_of(nodes);
@@ -176,11 +181,17 @@ impl Deciding<'_> {
         Ok(Decision { found, half, ranges: calibrated.ranges, calibration, int8_share })
     }
 
+    fn nothing_to_quantize(&self, rows: Vec<PrecisionRow>) -> Error {
+        let is_kept = |row: &&PrecisionRow| self.options.keep.iter().any(|keep| keep.pattern.is_match(&row.node));
+        let kept = rows.iter().filter(is_kept).count();
+        Error::NothingToCalibrate { rows, kept }
+    }
+
     fn summary(&self, calibrated: &Calibrated, found: &Found) -> CalibrationSummary {
         let binding = calibrated.binding.as_ref();
         let cache = self.options.int8.cache.as_deref();
         CalibrationSummary {
-            method: self.options.int8.method.name().into(),
+            method: calibrated.made_by.clone().unwrap_or_else(|| self.options.int8.method.name().into()),
             images: calibrated.images,
             data_sha256: binding.and_then(|binding| binding.data_sha256.clone()),
             preprocess_sha256: binding.and_then(|binding| binding.preprocess_sha256.clone()),
@@ -229,8 +240,8 @@ impl Deciding<'_> {
     /// The scales of a cache. Where the histograms behind it lie beside it, they serve the search, which can then choose again.
     fn read_cache(&self, path: &Path) -> Result<Calibrated> {
         let cache = CalibrationCache::read(path)?;
-        let binding = crate::calibration::binding(self.options, self.samples)?;
         let sidecar = Sidecar::read(path)?;
+        let binding = crate::calibration::binding(self.options, self.samples)?;
         let force = self.options.int8.force;
         if let (Some(sidecar), false) = (&sidecar, force) {
             let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
@@ -248,7 +259,7 @@ impl Deciding<'_> {
             && saved.0.differences(&binding).is_empty()
             && sidecar.is_some()
         {
-            let mut calibrated = Calibrated::of(&saved.1, Some(binding));
+            let mut calibrated = Calibrated::of(&saved.1, Some(saved.0));
             if self.options.int8.method != CalibrationMethod::Auto {
                 calibrated.scales = scales_of(&cache);
             }
@@ -266,9 +277,11 @@ impl Deciding<'_> {
             )?,
             false => Ranges::default(),
         };
-        let images = sidecar.map_or(0, |sidecar| sidecar.binding.images.unwrap_or_default());
+        let made = sidecar.map(|sidecar| sidecar.binding).unwrap_or_default();
+        let images = made.images.unwrap_or_default();
+        let made_by = Some(made.method.clone().unwrap_or_else(|| "imported".into()));
         let (histograms, scales) = (BTreeMap::new(), scales_of(&cache));
-        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(binding) };
+        let calibrated = Calibrated { histograms, scales, ranges, images, binding: Some(made), made_by };
         Ok(calibrated.with_concatenations(&joined))
     }
 
@@ -300,7 +313,19 @@ impl Calibrated {
             ranges: observation.ranges(),
             images: observation.samples(),
             binding,
+            made_by: None,
         }
+    }
+
+    fn note_of_dead_tensors(&self) -> Option<String> {
+        let mut dead = self.histograms.iter().filter(|(_, seen)| seen.min() == 0.0 && seen.max() == 0.0);
+        let (name, _) = dead.next()?;
+        Some(match dead.count() {
+            0 => format!("tensor `{name}` is zero on every input: its scale says nothing of others"),
+            more => {
+                format!("tensor `{name}` and {more} more are zero on every input: their scales say nothing of others")
+            }
+        })
     }
 
     /// Adds what is known of concatenations through their parts: the widest scale, the union of the histograms.

@@ -25,6 +25,7 @@ pub use equalization::{Equalization, can_equalize, can_shift, weight_rms};
 pub use loss::{Loss, decibel};
 pub use placement::{Placement, QuantizedTensor, Read};
 pub use plan::Plan;
+pub(crate) use policy::is_weighted;
 pub use policy::{Form, Int8Policy};
 pub use rounding::Rounded;
 pub use search::{Found, Search, Wanted};

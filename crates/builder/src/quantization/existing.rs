@@ -9,7 +9,7 @@ use super::{
 };
 use crate::passes::{ConvertQuantization, RaiseOpset, run_pass};
 use crate::precision::node_label;
-use crate::{Error, Progress, Result};
+use crate::{Error, Progress, Result, counted};
 use serde::Serialize;
 use trtforge_graph::{ElementType, Graph, NodeId, Producer, Slot, ValueId, ValueType};
 
@@ -51,14 +51,14 @@ impl Existing {
             Existing::None => None,
             Existing::TensorRtReady => Some("the model comes quantized, and is built as it is".to_owned()),
             Existing::Convertible(findings) => Some(format!(
-                "the model comes quantized in a way that TensorRT does not take; --precision int8 converts it ({}; {} places)",
+                "the model comes quantized in a way that TensorRT does not take; --precision int8 converts it ({}; {})",
                 first(findings),
-                findings.len()
+                counted(findings.len(), "place")
             )),
             Existing::Refused(findings) => Some(format!(
-                "the model comes quantized in a way that TensorRT does not take ({}; {} places)",
+                "the model comes quantized in a way that TensorRT does not take ({}; {})",
                 first(findings),
-                findings.len()
+                counted(findings.len(), "place")
             )),
         }
     }

@@ -152,7 +152,8 @@ fn a_model_without_weights_has_nothing_to_quantize() {
     let path = folder.path().join("sum.onnx");
     Model::from_proto(model(graph, 9, 17)).write(&path).unwrap();
     let options = BuildOptions::new(PrepareOptions::new(path, Precision::Int8), folder.path().join("a.engine"));
-    assert!(matches!(run(&options), Err(Error::NothingToCalibrate)));
+    let error = run(&options).unwrap_err();
+    assert!(matches!(&error, Error::NothingToCalibrate { rows, kept: 0 } if rows.is_empty()), "{error}");
     assert!(!options.output.exists());
 }
 
@@ -163,11 +164,16 @@ fn an_unreachable_floor_fails_and_names_the_figure() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path(), Precision::Int8);
-    let floor = Some("sqnr_db=200".parse().unwrap());
-    (options.accuracy_floor, options.prepare.int8.floor) = (floor, floor);
+    let floor = "sqnr_db=200".parse().unwrap();
+    (options.accuracy_floor, options.prepare.int8.floor) = (Some(floor), Some(floor));
     let error = run(&options).unwrap_err();
-    let Error::AccuracyFloor { worst, floor } = &error else { panic!("{error:?}") };
-    assert_eq!((worst.output.as_str(), floor.as_str()), ("y", "sqnr_db=200"));
+    let Error::AccuracyFloor(miss) = &error else { panic!("{error:?}") };
+    assert_eq!((miss.worst.output.as_str(), miss.floor), ("y", floor));
+    let attempt = miss.attempt.as_ref().unwrap();
+    let int8 = attempt.int8.unwrap();
+    assert!(int8.searched && int8.best_db >= int8.plain_db, "{int8:?}");
+    assert!(attempt.nodes.iter().all(|node| ["first", "second"].contains(&node.node.as_str())), "{attempt:?}");
+    assert!(!attempt.nodes.is_empty() && error.to_string().contains("sqnr_db is "), "{error}");
     assert!(!options.output.exists());
 }
 

@@ -41,7 +41,7 @@ fn initializer<'m>(model: &'m Model, part: &str) -> &'m TensorProto {
 }
 
 /// What onnxruntime's quantizer writes by default with unsigned activations: the Relu is left out, its work done by the zero-point of 0; the bias is quantized.
-fn unsigned(weight_zero: u8) -> Model {
+pub fn unsigned(weight_zero: u8) -> Model {
     let model = SmallModel::new(13).input("x", &[1, 4, 8, 8]).output("y", ElementType::Float32, &[1, 8, 8, 8]);
     let model = pair(model, "x", "xq", 0.03, ZeroPoint::Unsigned(120));
     let stored: Vec<u8> = (0..8 * 36).map(|index: u32| (index * 53 % 256) as u8).collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod damaged_quantization;
 mod emulate_half;
 mod existing_quantization;
 mod half_precision;

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use trtforge_builder::calibration::{CalibratedTensor, Sidecar};
 use trtforge_builder::{
-    CalibrateOptions, CalibrationMethod, CalibrationOutcome, Config, Precision, PrepareOptions, calibrate, format_bytes,
+    CalibrateOptions, CalibrationMethod, CalibrationOutcome, Config, Precision, PrepareOptions, calibrate, counted,
+    format_bytes,
 };
 
 /// Run a model on real inputs and write the calibration cache that INT8 needs
@@ -114,13 +115,16 @@ fn report(outcome: &CalibrationOutcome) -> Value {
 }
 
 fn text(outcome: &CalibrationOutcome, table: bool) -> String {
+    let tensors_seen = counted(outcome.tensors.len(), "tensor");
     let mut rows = vec![
-        ("cache", format!("{}  {} tensors, method {}", outcome.cache.display(), outcome.tensors.len(), outcome.method)),
+        ("cache", format!("{}  {tensors_seen}, method {}", outcome.cache.display(), outcome.method)),
         (outcome.unit, samples(outcome)),
         ("histograms", histograms(outcome)),
     ];
-    if outcome.dead().count() > 0 {
-        rows.push(("dead", format!("{} tensors are always zero", outcome.dead().count())));
+    match outcome.dead().count() {
+        0 => {}
+        1 => rows.push(("dead", "1 tensor is always zero".to_owned())),
+        count => rows.push(("dead", format!("{count} tensors are always zero"))),
     }
     if let Some(bytes) = peak_resident_bytes() {
         rows.push(("memory", format!("{} at most", format_bytes(bytes))));

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use trtforge_builder::{
-    CompareOptions, Config, LayerReport, Precision, PrepareOptions, Progress, Verification, check_floor,
+    CompareOptions, Config, LayerReport, Precision, PrepareOptions, Progress, Verification, check_floor, counted,
 };
 
 /// Compare the outputs of two models on the same inputs
@@ -149,5 +149,5 @@ fn inside(report: &LayerReport) -> String {
 fn text(verification: &Verification) -> String {
     let mut table = Table::new(&accuracy::HEADERS);
     verification.outputs.iter().for_each(|output| table.row(accuracy::cells(output)));
-    format!("{}\non {} samples\n", table.render(), verification.samples)
+    format!("{}\non {}\n", table.render(), counted(verification.samples, "sample"))
 }

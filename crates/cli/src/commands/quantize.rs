@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use trtforge_builder::{PrepareOptions, Prepared, format_bytes};
+use trtforge_builder::{PrepareOptions, Prepared, counted, format_bytes};
 
 /// Rewrite a model in another precision, without building an engine
 #[derive(Debug, Args)]
@@ -73,11 +73,11 @@ fn text(options: &PrepareOptions, prepared: &Prepared, args: &QuantizeArgs) -> S
         (
             "precision",
             format!(
-                "{}: {} nodes fp32, {} nodes fp16, {} nodes int8{}",
+                "{}: {} fp32, {} fp16, {} int8{}",
                 options.precision,
-                counts.fp32,
-                counts.fp16,
-                counts.int8,
+                counted(counts.fp32, "node"),
+                counted(counts.fp16, "node"),
+                counted(counts.int8, "node"),
                 share.unwrap_or_default()
             ),
         ),

@@ -90,10 +90,11 @@ fn of_builder(error: &BuilderError) -> Kind {
         BuilderError::Cancelled | BuilderError::CalibrationInterrupted { .. } => Kind::Interrupted,
         BuilderError::Usage(_)
         | BuilderError::NoCalibrationData
+        | BuilderError::NoCache { .. }
         | BuilderError::Shape { .. }
         | BuilderError::PrecisionUnavailable { .. }
         | BuilderError::Busy { .. } => Kind::Usage,
-        BuilderError::AccuracyFloor { .. }
+        BuilderError::AccuracyFloor(_)
         | BuilderError::Unjudged { .. }
         | BuilderError::Workspace { .. }
         | BuilderError::MemoryBudget { .. } => Kind::CheckFailed,

@@ -154,3 +154,53 @@ fn a_disk_that_fills_up_leaves_nothing() {
     assert!(stderr.contains("cannot write out.engine"), "{stderr}");
     assert_eq!(files(folder.path()), before);
 }
+
+/// Builds the classifier in INT8 with the scales in `cache`.
+fn build_with_cache(folder: &Path, cache: &str) -> Run {
+    std::fs::write(folder.join("given.cache"), format!("TRT-8501-EntropyCalibration2\n{cache}")).expect("a file");
+    let arguments = ["build", "model.onnx", "-o", "out.engine", "--precision", "int8"];
+    run_in(folder, &[&arguments[..], &["--no-lean", "--calibration-cache", "given.cache"]].concat())
+}
+
+#[test]
+fn scales_of_a_cache_made_elsewhere_are_called_so() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let run = build_with_cache(folder.path(), "x: 3c010a14\n").success();
+    assert!(run.stdout.contains("calibration  scales of a cache made elsewhere\n"), "{run}");
+    assert!(run.stdout.contains("1 node int8"), "{run}");
+    assert!(run.stderr.contains("note: judged on synthetic inputs"), "{run}");
+    let report = run_in(folder.path(), &["inspect", "out.engine", "--json"]).json();
+    assert_eq!(report["manifest"]["calibration"]["method"], "imported", "{report}");
+}
+
+#[test]
+fn a_cache_with_a_bad_scale_names_line_and_tensor_and_writes_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    for (name, line) in [("zero", "r: 0"), ("infinite", "r: 7f800000"), ("nan", "r: 7fc00000")] {
+        let stderr = build_with_cache(folder.path(), &format!("x: 3c010a14\n{line}\n")).failure(4);
+        let error = stderr.find("error: ").map_or("", |start| &stderr[start..]);
+        insta::assert_snapshot!(format!("cache_scale_{name}"), error);
+    }
+    build_with_cache(folder.path(), "x: 3c010a14\nr: 38800000\n").success();
+}
+
+#[test]
+fn a_cache_that_is_not_there_is_not_made_from_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let cache = ["--precision", "int8", "--calibration-cache", "new.cache", "-q"];
+    let build = run_in(folder.path(), &[&["build", "model.onnx", "-o", "out.engine"], &cache[..]].concat()).failure(2);
+    insta::assert_snapshot!("cache_absent", build);
+    let quantize =
+        run_in(folder.path(), &[&["quantize", "model.onnx", "-o", "o.onnx"], &cache[..]].concat()).failure(2);
+    assert_eq!(quantize, build);
+    assert_eq!(files(folder.path()), ["model.onnx"]);
+}

@@ -8,13 +8,22 @@ use std::process::{Command, Stdio};
 
 /// An `.npy` of 32-bit numbers that repeat no pattern soon.
 fn array(path: &Path, shape: &[usize]) {
+    let values = (0..shape.iter().product()).map(|index: usize| ((index * 7919 % 1009) as f32 - 500.0) / 250.0);
+    std::fs::write(path, npy(shape, values)).expect("the array can be written");
+}
+
+/// The bytes of an `.npy` of 32-bit zeros.
+fn zeros(shape: &[usize]) -> Vec<u8> {
+    npy(shape, std::iter::repeat_n(0.0, shape.iter().product()))
+}
+
+fn npy(shape: &[usize], values: impl Iterator<Item = f32>) -> Vec<u8> {
     let shape_text: Vec<String> = shape.iter().map(usize::to_string).collect();
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}", shape_text.join(", "));
     let padded = format!("{header:<117}\n");
     let mut bytes = [b"\x93NUMPY\x01\x00".as_slice(), &118u16.to_le_bytes(), padded.as_bytes()].concat();
-    let values = (0..shape.iter().product()).map(|index: usize| ((index * 7919 % 1009) as f32 - 500.0) / 250.0);
     bytes.extend(values.flat_map(f32::to_le_bytes));
-    std::fs::write(path, bytes).expect("the array can be written");
+    bytes
 }
 
 /// Times, rates and memory differ from run to run.
@@ -99,4 +108,56 @@ fn an_interrupted_calibration_continues() {
     let resumed = run_in(folder.path(), &[&arguments[..], &["-q", "--json"]].concat()).json();
     assert_eq!(resumed["samples"], 8);
     assert!(resumed["earlier_samples"].as_u64() >= Some(1), "{resumed}");
+}
+
+#[test]
+fn a_cache_serves_without_the_images_it_was_made_from_and_not_with_others() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    array(&folder.path().join("x.npy"), &[5, 4, 8, 8]);
+    array(&folder.path().join("other.npy"), &[4, 4, 8, 8]);
+    calibrate(folder.path(), &[]).success();
+    let quantize = ["quantize", "model.onnx", "-o", "i.onnx", "--precision", "int8", "--calibration-cache", "m.cache"];
+    let told = run_in(folder.path(), &[&quantize[..], &["-q", "--json"]].concat()).json();
+    assert_eq!((&told["calibration"]["images"], &told["calibration"]["method"]), (&5.into(), &"auto".into()));
+    std::fs::remove_file(folder.path().join("m.cache.histograms")).expect("the histograms");
+    let told = run_in(folder.path(), &[&quantize[..], &["-q", "--json"]].concat()).json();
+    assert_eq!((&told["calibration"]["images"], &told["calibration"]["method"]), (&5.into(), &"entropy".into()));
+    assert!(told["calibration"]["data_sha256"].is_string(), "{told}");
+    let stale = run_in(folder.path(), &[&quantize[..], &["--calibration", "other.npy", "-q"]].concat()).failure(4);
+    assert!(stale.contains("calibration data ") && stale.contains("number of images 5, now 4"), "{stale}");
+}
+
+/// Lines of a cache that the classifier does not know, or that it lacks.
+#[test]
+fn a_cache_that_does_not_fit_is_refused_by_tensor_unless_forced() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let quantize = |lines: &str, more: &[&str]| {
+        let text = format!("TRT-8501-EntropyCalibration2\n{lines}");
+        std::fs::write(folder.path().join("g.cache"), text).expect("a file");
+        let arguments = ["quantize", "model.onnx", "-o", "i.onnx", "--precision", "int8", "-q"];
+        run_in(folder.path(), &[&arguments[..], &["--calibration-cache", "g.cache", "--json"], more].concat())
+    };
+    let message = |run: Run| run.failure(4).lines().take(2).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!("cache_lacks_a_tensor", message(quantize("r: 3c010a14\n", &[])));
+    insta::assert_snapshot!("cache_has_a_stranger", message(quantize("x: 3c010a14\nstranger: 3c010a14\n", &[])));
+    let forced = quantize("x: 3c010a14\nstranger: 3c010a14\n", &["--force"]).json();
+    assert_eq!(forced["nodes"]["int8"], 1);
+}
+
+#[test]
+fn inputs_that_are_all_zero_are_noted() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    std::fs::write(folder.path().join("none.npy"), zeros(&[2, 4, 8, 8])).expect("a file");
+    let arguments = ["quantize", "model.onnx", "-o", "i.onnx", "--precision", "int8", "--calibration", "none.npy"];
+    let told = run_in(folder.path(), &arguments).success().stderr;
+    assert!(told.contains("note: tensor `x` is zero on every input: its scale says nothing of others"), "{told}");
 }

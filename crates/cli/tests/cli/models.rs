@@ -75,6 +75,24 @@ pub fn quantized() -> ModelProto {
     model(graph, 9, 17)
 }
 
+/// Two convolutions of `x [1,4,8,8]` joined and read by a third, so that the concatenation lies between quantized tensors.
+pub fn joined() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("joined".into());
+    graph.input.push(tensor_value("x", ElementType::Float32, [1, 4, 8, 8]));
+    graph.output.push(tensor_value("y", ElementType::Float32, [1, 4, 8, 8]));
+    graph.initializer = vec![weights("u", &[4, 4, 1, 1]), weights("v", &[4, 4, 3, 3]), weights("w", &[4, 8, 1, 1])];
+    graph.node = vec![
+        node("Conv", "left", ["x", "u"], ["l"]),
+        node("Relu", "left.relu", ["l"], ["lr"]),
+        node("Conv", "right", ["x", "v"], ["r"]).attr_ints("pads", [1, 1, 1, 1]),
+        node("Relu", "right.relu", ["r"], ["rr"]),
+        node("Concat", "join", ["lr", "rr"], ["j"]).attr_int("axis", 1),
+        node("Conv", "last", ["j", "w"], ["y"]),
+    ];
+    model(graph, 9, 17)
+}
+
 /// Forty convolutions over a large map: seconds of work for whoever runs or compiles it.
 pub fn deep() -> ModelProto {
     const LAYERS: usize = 40;

@@ -70,7 +70,6 @@ fn a_model_in_8_bits() {
     assert!(told["int8_flops"].as_f64() > Some(0.5), "{told}");
     let report = run_in(folder.path(), &["inspect", "int8.onnx", "--json"]).json();
     assert_eq!(precisions(&report), ["int8", "fp16"], "the matrix product has a side under 16");
-    run_in(folder.path(), &[&arguments[..], &["--keep", "fp16:^conv$"]].concat()).failure(4);
 }
 
 #[test]
@@ -82,6 +81,73 @@ fn a_model_with_nothing_to_quantize_is_a_bad_input() {
     crate::models::write(folder.path(), "sum.onnx", crate::models::doubling(&[1, 4]));
     let stderr =
         run_in(folder.path(), &["quantize", "sum.onnx", "-o", "int8.onnx", "-q", "--precision", "int8"]).failure(4);
-    assert!(stderr.contains("hint: "), "{stderr}");
+    insta::assert_snapshot!("nothing_to_quantize", stderr);
     assert!(!folder.path().join("int8.onnx").exists());
+}
+
+#[test]
+fn a_floor_that_is_missed_names_figure_nodes_and_ways_on_and_writes_nothing() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let quantize = |more: &[&str]| {
+        let arguments = ["quantize", "model.onnx", "-o", "int8.onnx", "-q", "--precision", "int8", "--batch", "1"];
+        run_in(folder.path(), &[&arguments, more].concat())
+    };
+    let stderr = quantize(&["--accuracy-floor", "channel_db=90"]).failure(1);
+    assert!(!folder.path().join("int8.onnx").exists());
+    assert!(stderr.starts_with("error: output `y` is below the accuracy floor: channel_db is "), "{stderr}");
+    for part in [", 90 is asked for; SQNR ", "INT8 reaches ", "; the best form found ", "most is lost in `", "hint: "] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    let hint = stderr.split("hint: ").nth(1).unwrap_or_default();
+    for way in ["--keep 'fp", "--calibration", "--accuracy-floor", "--precision fp16"] {
+        assert!(hint.contains(way), "{way}: {stderr}");
+    }
+    let plain = quantize(&["--accuracy-floor", "channel_db=90", "--no-search"]).failure(1);
+    assert!(plain.contains("hint: leave out --no-search, keep") && plain.contains("`conv` (int8: exact"), "{plain}");
+    quantize(&["--accuracy-floor", "channel_db=10"]).success();
+}
+
+#[test]
+fn a_keep_that_takes_all_there_is_is_told_from_a_model_with_nothing_in_it() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["quantize", "model.onnx", "-o", "int8.onnx", "-q", "--precision", "int8", "--keep"];
+    for (name, pattern) in [("keep_takes_all", "fp16:^(conv|fc)$"), ("keep_takes_what_could_be", "fp16:^conv$")] {
+        insta::assert_snapshot!(name, run_in(folder.path(), &[&arguments[..], &[pattern]].concat()).failure(4));
+    }
+    assert!(!folder.path().join("int8.onnx").exists());
+}
+
+#[test]
+fn a_keep_that_matches_nothing_is_noted() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["quantize", "model.onnx", "-o", "int8.onnx", "--precision", "int8", "--keep", "fp16:nowhere"];
+    let stderr = run_in(folder.path(), &arguments).success().stderr;
+    assert!(stderr.contains("note: --keep pattern `nowhere` matches no node"), "{stderr}");
+}
+
+#[test]
+fn a_model_that_others_must_not_fuse_is_noted() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    crate::models::write(folder.path(), "joined.onnx", crate::models::joined());
+    let told = |model: &str| {
+        let arguments = ["quantize", model, "-o", "int8.onnx", "--precision", "int8"];
+        run_in(folder.path(), &arguments)
+            .success()
+            .stderr
+            .contains("note: ONNX Runtime opens this model only with session.disable_quant_qdq=1")
+    };
+    assert!(told("joined.onnx"), "a concatenation between pairs with half-precision scales");
+    assert!(!told("model.onnx"), "no pairs on both sides of anything but convolutions");
 }

@@ -3,7 +3,7 @@
 use crate::accuracy;
 use crate::table::{Table, pairs};
 use serde_json::{Value, json};
-use trtforge_builder::{BuildOutcome, Manifest, format_bytes};
+use trtforge_builder::{BuildOutcome, Manifest, counted, format_bytes};
 
 /// The manifest with where it is and whether anything was done.
 pub fn json(outcome: &BuildOutcome) -> Value {
@@ -28,8 +28,11 @@ pub fn text(outcome: &BuildOutcome) -> String {
 fn precision(manifest: &Manifest) -> String {
     let nodes = &manifest.precision.nodes;
     let counts = [("fp32", nodes.fp32), ("fp16", nodes.fp16), ("int8", nodes.int8)];
-    let counts: Vec<String> =
-        counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} nodes {name}")).collect();
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{} {name}", counted(*count, "node")))
+        .collect();
     let share =
         manifest.precision.int8_flops.map(|share| format!("; {:.1} % of the arithmetic in int8", 100.0 * share));
     format!("{}: {}{}", manifest.precision.requested, counts.join(", "), share.unwrap_or_default())
@@ -40,9 +43,13 @@ fn calibration(manifest: &Manifest) -> Option<String> {
     let calibration = manifest.calibration.as_ref()?;
     let repaired = match calibration.tensors.len() {
         0 => String::new(),
-        count => format!("; {count} tensors got another threshold, centre or size per channel"),
+        count => format!("; {} got another threshold, centre or size per channel", counted(count, "tensor")),
     };
-    Some(format!("{} on {} samples{repaired}", calibration.method, calibration.images))
+    let made = match calibration.images {
+        0 => "scales of a cache made elsewhere".to_owned(),
+        count => format!("{} on {}", calibration.method, counted(count, "sample")),
+    };
+    Some(made + &repaired)
 }
 
 /// Nodes with weights that were left above INT8, with the reason.

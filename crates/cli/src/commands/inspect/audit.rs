@@ -1,7 +1,7 @@
 //! How a model's precision audit is shown.
 
 use crate::table::{Table, pairs};
-use trtforge_builder::{Arithmetic, ArithmeticShare, Audit};
+use trtforge_builder::{Arithmetic, ArithmeticShare, Audit, counted};
 
 /// The parts in one line: by arithmetic, or by weights where no shape is known.
 pub fn line(audit: &Audit) -> String {
@@ -12,7 +12,7 @@ pub fn line(audit: &Audit) -> String {
     let by_flop = used.iter().any(|share| share.flop > 0);
     let fraction = |share: &ArithmeticShare| if by_flop { share.flop_fraction } else { share.weights_fraction };
     let part = |share: &&ArithmeticShare| {
-        format!("{} {} ({} nodes)", percent(fraction(share)), share.arithmetic.name(), share.nodes)
+        format!("{} {} ({})", percent(fraction(share)), share.arithmetic.name(), counted(share.nodes as usize, "node"))
     };
     let parts: Vec<String> = used.iter().map(part).collect();
     let of = if by_flop { "arithmetic" } else { "weights" };
@@ -43,7 +43,7 @@ fn shares(audit: &Audit) -> String {
     }
     let unknown = match audit.unknown_flop {
         0 => String::new(),
-        count => format!("without the arithmetic of {count} nodes whose shapes are open or unknown\n"),
+        count => format!("without the arithmetic of {} whose shapes are open or unknown\n", counted(count, "node")),
     };
     let nodes = pairs(&[
         ("QuantizeLinear", audit.quantize_nodes.to_string()),

@@ -9,7 +9,7 @@ use crate::table::{Table, pairs};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use trtforge_builder::{Manifest, format_bytes};
+use trtforge_builder::{Manifest, counted, format_bytes};
 
 /// What is told about an engine.
 #[derive(Debug, Serialize)]
@@ -111,8 +111,11 @@ impl Report {
             (
                 "precision",
                 format!(
-                    "{}: {} nodes fp32, {} fp16, {} int8",
-                    manifest.precision.requested, nodes.fp32, nodes.fp16, nodes.int8
+                    "{}: {} fp32, {} fp16, {} int8",
+                    manifest.precision.requested,
+                    counted(nodes.fp32, "node"),
+                    nodes.fp16,
+                    nodes.int8
                 ),
             ),
             ("workspace limit", format_bytes(manifest.workspace_bytes)),
@@ -153,7 +156,7 @@ impl Report {
     fn kept(&self) -> String {
         match self.manifest.precision.kept.len() {
             0 => String::new(),
-            count => format!("\n{count} nodes kept in a higher precision; --json lists them\n"),
+            count => format!("\n{} kept in a higher precision; --json lists them\n", counted(count, "node")),
         }
     }
 }
