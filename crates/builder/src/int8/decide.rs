@@ -24,7 +24,7 @@ use trtforge_onnxruntime::OnnxRuntime;
 /// Samples that quantized forms are tried on.
 pub const TRIED_SAMPLES: usize = 16;
 /// Samples that channels are looked at on.
-const SURVEYED_SAMPLES: usize = 64;
+const SURVEYED_SAMPLES: usize = 32;
 /// What the search reaches beyond the floor, in decibel, because the rest is rounded to half precision afterwards.
 const MARGIN_DB: f64 = 0.3;
 
@@ -154,7 +154,8 @@ impl Deciding<'_> {
             SURVEYED_SAMPLES,
             threads,
             self.cancel,
-        )?;
+        )?
+        .heard_by(self.progress);
         let known = |name: &str| calibrated.histograms.contains_key(name) || calibrated.scales.contains_key(name);
         let search = Search {
             ground: &ground,

@@ -253,6 +253,8 @@ fn covariances(ground: &TrialGround<'_>, windows: &[Window]) -> Result<Vec<Covar
                 Ok(rows)
             },
         )?;
+        let done = part * ground.threads() + samples.len();
+        ground.progress().advance("samples seen by weights", done as u64, count as u64);
         side_by_side(
             windows.len(),
             ground.threads(),

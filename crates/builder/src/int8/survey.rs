@@ -7,6 +7,7 @@ use super::plan::Plan;
 use super::trial::{TrialGround, side_by_side};
 use crate::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use trtforge_graph::{Graph, Tensor, ValueId};
 use trtforge_onnxruntime::{Observer, SessionConfig};
 
@@ -40,11 +41,17 @@ pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<
         return Ok(plans.iter().map(|_| Survey::new()).collect());
     }
     let look = Look::new(ground, plans, &wanted, most);
+    let done = AtomicUsize::new(0);
     let samples = side_by_side(
         look.samples.len(),
         ground.threads(),
         || look.open(),
-        |observer, index| look.sample(observer, index),
+        |observer, index| {
+            let sample = look.sample(observer, index)?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            ground.progress().advance("samples looked at", done as u64, look.samples.len() as u64);
+            Ok(sample)
+        },
     )?;
     let mut totals: Vec<HashMap<ValueId, Sums>> = plans.iter().map(|_| HashMap::new()).collect();
     for sample in samples {

@@ -7,7 +7,7 @@ use super::loss::Loss;
 use super::plan::Plan;
 use crate::passes::WeightForm;
 use crate::samples::Samples;
-use crate::{CancelFlag, Error, Result};
+use crate::{CancelFlag, Error, Progress, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use trtforge_graph::{Graph, Model, Tensor};
@@ -24,6 +24,7 @@ pub struct TrialGround<'a> {
     inputs: Vec<Named>,
     references: Vec<Named>,
     threads: usize,
+    progress: &'a dyn Progress,
     cancel: &'a CancelFlag,
 }
 
@@ -57,11 +58,17 @@ impl<'a> TrialGround<'a> {
             inputs,
             references: vec![],
             threads: threads.max(1),
+            progress: &(),
             cancel,
         };
         let mut session = ground.open(&model_of(graph)?)?;
         ground.references = ground.inputs.iter().map(|inputs| run(&mut session, inputs)).collect::<Result<_>>()?;
         Ok(ground)
+    }
+
+    /// The same ground, with someone who hears of progress.
+    pub fn heard_by(self, progress: &'a dyn Progress) -> Self {
+        TrialGround { progress, ..self }
     }
 
     /// The network in 32 bits.
@@ -71,6 +78,10 @@ impl<'a> TrialGround<'a> {
 
     pub(super) fn runtime(&self) -> &'a OnnxRuntime {
         self.runtime
+    }
+
+    pub(super) fn progress(&self) -> &'a dyn Progress {
+        self.progress
     }
 
     pub(super) fn cancel(&self) -> &'a CancelFlag {

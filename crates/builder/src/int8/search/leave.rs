@@ -2,6 +2,7 @@
 
 use super::{State, decibel_to_share};
 use crate::Result;
+use crate::counted::counted;
 use crate::int8::loss::Loss;
 use crate::int8::survey::Survey;
 use crate::int8::work::Work;
@@ -35,7 +36,8 @@ impl State<'_, '_> {
         let worth = |index: usize| wins[index] / (costs[index] + least);
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)).then(a.cmp(&b)));
-        let mut spent = 0.0;
+        // What made the whole worse is tried again at the end, where the floor cannot be reached without it.
+        let (mut spent, mut put_off, mut last_resort) = (0.0, Vec::new(), false);
         loop {
             let reached = loss.reaches(&self.search.floor);
             let wanted =
@@ -64,24 +66,29 @@ impl State<'_, '_> {
                 !take
             });
             if batch.is_empty() {
-                break;
+                if reached || last_resort || put_off.is_empty() {
+                    break;
+                }
+                (order, last_resort) = (std::mem::take(&mut put_off), true);
+                continue;
             }
             let before = self.plan.clone();
             self.leave_out(groups, wins, &batch);
             self.place();
             self.correct(survey);
             let found = self.search.ground.loss(&self.plan)?;
-            if found.share(&self.search.floor) >= loss.share(&self.search.floor) {
+            if !last_resort && found.share(&self.search.floor) >= loss.share(&self.search.floor) {
                 // Errors may cancel each other out: what leaves the whole worse off goes back.
                 self.take_back(groups, &batch);
                 self.plan = before;
+                put_off.extend(batch);
                 continue;
             }
             *loss = found;
             spent += price;
             self.search.progress.note(&format!(
-                "{} tensors in fp16: {:.1} dB, {:.1} % of the arithmetic in int8",
-                self.left.len(),
+                "{} in fp16: {:.1} dB, {:.1} % of the arithmetic in int8",
+                counted(self.left.len(), "tensor"),
                 loss.decibel(&self.search.floor),
                 100.0 * work.share_of(self.plan.placement.weights.keys().copied())
             ));

@@ -3,6 +3,7 @@
 use super::remedies::Remedy;
 use super::{State, TRIAL_OPERATIONS};
 use crate::Result;
+use crate::counted::counted;
 use crate::int8::correction::corrections;
 use crate::int8::local;
 use crate::int8::loss::Loss;
@@ -126,8 +127,8 @@ impl State<'_, '_> {
             return Ok(false);
         }
         self.notes.push(format!(
-            "{changed} of {} tensors quantized in another way: {:.1} dB became {:.1} dB",
-            worst.len(),
+            "{changed} of {} quantized in another way: {:.1} dB became {:.1} dB",
+            counted(worst.len(), "tensor"),
             loss.decibel(&self.search.floor),
             found.decibel(&self.search.floor)
         ));
