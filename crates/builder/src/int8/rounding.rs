@@ -247,7 +247,7 @@ fn covariances(ground: &TrialGround<'_>, windows: &[Window]) -> Result<Vec<Covar
                     }
                 };
                 borrowed.iter().for_each(|(name, tensor)| see(name, tensor));
-                if let (Some(observer), false) = (lent.0.as_mut(), inputs.is_empty()) {
+                if let (Some(observer), false) = (lent.0.as_mut(), inputs.is_empty() || inner.is_empty()) {
                     observer.run(&borrowed, see)?;
                 }
                 Ok(rows)

@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use trtforge_graph::{Graph, Tensor, ValueId};
 use trtforge_onnxruntime::{Observer, SessionConfig};
 
+/// Samples that a thread looks at before their sums are added up.
+const SAMPLES_PER_THREAD: usize = 4;
+
 /// What one channel of a tensor holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ChannelStatistics {
@@ -42,21 +45,24 @@ pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<
     }
     let look = Look::new(ground, plans, &wanted, most);
     let done = AtomicUsize::new(0);
-    let samples = side_by_side(
-        look.samples.len(),
-        ground.threads(),
-        || look.open(),
-        |observer, index| {
-            let sample = look.sample(observer, index)?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            ground.progress().advance("samples looked at", done as u64, look.samples.len() as u64);
-            Ok(sample)
-        },
-    )?;
     let mut totals: Vec<HashMap<ValueId, Sums>> = plans.iter().map(|_| HashMap::new()).collect();
-    for sample in samples {
-        for (total, sums) in totals.iter_mut().zip(sample) {
-            sums.into_iter().for_each(|(value, sums)| total.entry(value).or_default().merge(sums));
+    // A few samples at a time: the sums of all of them would take more memory than the network.
+    for chosen in look.samples.chunks(SAMPLES_PER_THREAD * ground.threads()) {
+        let samples = side_by_side(
+            chosen.len(),
+            ground.threads(),
+            || look.open(),
+            |observer, index| {
+                let sample = look.sample(observer, chosen[index])?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                ground.progress().advance("samples looked at", done as u64, look.samples.len() as u64);
+                Ok(sample)
+            },
+        )?;
+        for sample in samples {
+            for (total, sums) in totals.iter_mut().zip(sample) {
+                sums.into_iter().for_each(|(value, sums)| total.entry(value).or_default().merge(sums));
+            }
         }
     }
     let finish = |sums: HashMap<ValueId, Sums>| sums.into_iter().map(|(value, sums)| (value, sums.finish())).collect();
@@ -94,7 +100,7 @@ impl<'a> Look<'a> {
 
     fn sample(&self, observer: &mut Observer, index: usize) -> Result<Sample> {
         self.ground.cancel().check()?;
-        let inputs = self.ground.sample(self.samples[index])?;
+        let inputs = self.ground.sample(index)?;
         if inputs.is_empty() {
             return Ok(self.plans.iter().map(|_| HashMap::new()).collect());
         }

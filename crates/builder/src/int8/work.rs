@@ -13,9 +13,18 @@ pub struct Work {
 impl Work {
     /// Counts over a graph whose values have types. Open dimensions count as 1, which leaves the ratios as they are.
     pub fn of(graph: &Graph) -> Work {
+        Work::sum(graph, |node| operations(graph, node))
+    }
+
+    /// The same for the bytes of weights: what nodes take in memory instead of time.
+    pub fn of_bytes(graph: &Graph) -> Work {
+        Work::sum(graph, |node| Some(graph.constant(graph.input(node, 1)?)?.shape.iter().product::<u64>() as f64))
+    }
+
+    fn sum(graph: &Graph, of_node: impl Fn(NodeId) -> Option<f64>) -> Work {
         let mut work = Work::default();
         for node in graph.node_ids().filter(|&node| super::policy::is_weighted(graph, node)) {
-            if let Some(operations) = operations(graph, node) {
+            if let Some(operations) = of_node(node) {
                 work.by_node.insert(node, operations);
                 work.total += operations;
             }

@@ -25,11 +25,12 @@ impl State<'_, '_> {
         loss: &mut Loss,
     ) -> Result<()> {
         let graph = self.search.ground.graph();
-        let work = Work::of(graph);
+        let (work, bytes) = (Work::of(graph), Work::of_bytes(graph));
+        // In FP16 a node computes longer, and its weights take twice the memory: whichever is more of the whole.
         let cost = |group: &[ValueId]| {
             let readers = group.iter().filter_map(|value| self.plan.placement.tensors.get(value));
             let nodes = readers.flat_map(|tensor| tensor.reads.iter().map(|&(node, _)| node));
-            nodes.map(|node| work.share(node)).sum::<f64>()
+            nodes.map(|node| work.share(node).max(bytes.share(node))).sum::<f64>()
         };
         let least = COST_OF_A_TENSOR / groups.len().max(1) as f64;
         let costs: Vec<f64> = groups.iter().map(|group| cost(group)).collect();

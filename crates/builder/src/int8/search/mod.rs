@@ -59,7 +59,7 @@ pub struct Search<'a> {
 pub struct Wanted {
     /// Decibel over the channels of an output.
     pub channel_db: f64,
-    /// Share of the arithmetic that may leave INT8 for it, from 0 to 1.
+    /// Share of the arithmetic, and of the weights, that may leave INT8 for it, from 0 to 1.
     pub expendable: f64,
 }
 
