@@ -14,6 +14,9 @@ use trtforge_onnxruntime::{Observer, SessionConfig};
 /// Samples that a thread looks at before their sums are added up.
 const SAMPLES_PER_THREAD: usize = 4;
 
+/// Added and subtracted again, this rounds a number under 2^22 to the nearest integer, halves to even, without the call that every processor's code would make.
+const ROUNDER: f32 = 12_582_912.0;
+
 /// What one channel of a tensor holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ChannelStatistics {
@@ -196,7 +199,7 @@ impl ChannelSums {
                 sum += value;
                 squares += value * value;
                 let exact = (value - offset) * inverse;
-                let nearest = exact.round_ties_even().clamp(-128.0, 127.0);
+                let nearest = (exact.clamp(-128.0, 127.0) + ROUNDER) - ROUNDER;
                 quantized += nearest;
                 error += exact - nearest;
                 squared_error += (exact - nearest) * (exact - nearest);
@@ -220,6 +223,38 @@ impl ChannelSums {
             quantized_mean: self.quantized / count,
             noise: (self.squared_error / count - error * error).max(0.0),
             variance: (self.squares / count - mean * mean).max(0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn statistics_are_those_of_the_definition(values in prop::collection::vec(-40f32..40.0, 1..300), scale in 0.05f32..0.5, offset in -3f32..3.0) {
+            let mut sums = ChannelSums::default();
+            sums.add(&values, 1.0, offset, scale);
+            let found = sums.finish(values.len() as f64);
+            let integer = |value: f32| f64::from(((value - offset) * scale.recip()).round_ties_even().clamp(-128.0, 127.0));
+            let mean = |of: &dyn Fn(f32) -> f64| values.iter().map(|&value| of(value)).sum::<f64>() / values.len() as f64;
+            let quantized = mean(&|value| integer(value) * f64::from(scale));
+            let error = |value: f32| f64::from(value - offset) - integer(value) * f64::from(scale);
+            let noise = mean(&|value| error(value).powi(2)) - mean(&error).powi(2);
+            prop_assert!((found.quantized_mean - quantized).abs() < 1e-4, "{} is not {quantized}", found.quantized_mean);
+            prop_assert!((found.noise - noise).abs() < 1e-3 * (1.0 + noise), "{} is not {noise}", found.noise);
+        }
+    }
+
+    #[test]
+    fn halves_go_to_the_even_integer() {
+        for (exact, nearest) in [(0.5, 0.0), (1.5, 2.0), (-2.5, -2.0), (126.5, 126.0), (300.0, 127.0), (-300.0, -128.0)]
+        {
+            let mut sums = ChannelSums::default();
+            sums.add(&[exact], 1.0, 0.0, 1.0);
+            assert_eq!(sums.finish(1.0).quantized_mean, nearest);
         }
     }
 }
