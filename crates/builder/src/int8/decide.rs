@@ -24,7 +24,7 @@ use trtforge_onnxruntime::OnnxRuntime;
 /// Samples that quantized forms are tried on.
 pub const TRIED_SAMPLES: usize = 16;
 /// Samples that channels are looked at on.
-const SURVEYED_SAMPLES: usize = 32;
+const SURVEYED_SAMPLES: usize = 64;
 /// What the search reaches beyond the floor, in decibel, because the rest is rounded to half precision afterwards.
 const MARGIN_DB: f64 = 0.3;
 

@@ -117,14 +117,7 @@ impl Search<'_> {
         let plain = self.ground.loss(&state.plan)?;
         let mut loss = plain.clone();
         if self.improve && self.scales.is_empty() && !state.plan.placement.is_empty() {
-            let plain_db = plain.decibel(&self.floor);
-            state.fit(&survey)?;
-            let nodes: Vec<NodeId> = state.plan.placement.weights.keys().copied().collect();
-            state.round(&nodes)?;
-            survey = state.look()?;
-            state.correct(&survey);
-            loss = self.ground.loss(&state.plan)?;
-            state.notes.push(format!("thresholds fitted: {plain_db:.1} dB became {:.1} dB", loss.decibel(&self.floor)));
+            (loss, survey) = state.start(plain.clone(), survey)?;
         }
         if self.improve && !self.satisfied(&loss) && !state.plan.placement.is_empty() {
             loss = state.improve(loss, survey)?;
@@ -183,6 +176,32 @@ impl State<'_, '_> {
         let placement = &self.plan.placement;
         self.plan.equalizations.retain(|value, _| placement.tensors.contains_key(value));
         self.plan.corrections.retain(|node, _| placement.weights.contains_key(node));
+    }
+
+    /// Fits thresholds and rounds weights, and takes back what leaves the whole worse off: noise at one tensor's readers is not yet noise at the outputs.
+    fn start(&mut self, plain: Loss, survey: Survey) -> Result<(Loss, Survey)> {
+        let floor = &self.search.floor;
+        let nodes: Vec<NodeId> = self.plan.placement.weights.keys().copied().collect();
+        let mut best = (plain.clone(), survey.clone(), self.plan.clone(), self.methods.clone());
+        for fitted in [true, false] {
+            (self.plan, self.methods) = (best.2.clone(), best.3.clone());
+            if fitted {
+                self.fit(&survey)?;
+            }
+            self.round(&nodes)?;
+            let seen = self.look()?;
+            self.correct(&seen);
+            let loss = self.search.ground.loss(&self.plan)?;
+            if loss.share(floor) < best.0.share(floor) {
+                best = (loss, seen, self.plan.clone(), self.methods.clone());
+                break;
+            }
+        }
+        let (loss, survey);
+        (loss, survey, self.plan, self.methods) = best;
+        let (before, after) = (plain.decibel(floor), loss.decibel(floor));
+        self.notes.push(format!("thresholds and weights fitted: {before:.1} dB became {after:.1} dB"));
+        Ok((loss, survey))
     }
 
     /// Looks at the channels under the plan's present scales.
