@@ -1,0 +1,104 @@
+//! What does not fit about an engine file.
+
+/// What does not fit about an engine file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineFault {
+    /// There is nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// The file is cut short.
+    #[error("it is cut short: {actual_bytes} bytes of at least {expected_bytes}")]
+    Truncated {
+        /// Bytes that it has.
+        actual_bytes: u64,
+        /// Bytes that it must have.
+        expected_bytes: u64,
+    },
+    /// The file starts like no TensorRT plan and no ONNX model.
+    #[error("it is no TensorRT engine: it starts with {start}")]
+    NotAnEngine {
+        /// Its first bytes, in hexadecimal.
+        start: String,
+    },
+    /// The manifest beside it is of another engine.
+    #[error("its SHA-256 is {actual}, but the manifest beside it is of {expected}")]
+    Digest {
+        /// SHA-256 in the manifest.
+        expected: String,
+        /// SHA-256 of the file.
+        actual: String,
+    },
+    /// The manifest beside it cannot be read.
+    #[error("the manifest beside it cannot be read: {reason}")]
+    Manifest {
+        /// Why.
+        reason: String,
+    },
+    /// The manifest is of a newer layout.
+    #[error("the manifest beside it has schema {found}; this program reads up to {newest}")]
+    Schema {
+        /// Its schema.
+        found: u32,
+        /// The newest schema this program reads.
+        newest: u32,
+    },
+    /// Another kind of TensorRT built it.
+    #[error("it was built by TensorRT ({built}), and this program runs TensorRT ({here})")]
+    Flavour {
+        /// Flavour that built it.
+        built: String,
+        /// Flavour of this program.
+        here: String,
+    },
+    /// Another version of TensorRT built it.
+    #[error("it was built by TensorRT {built}, and {here} is here")]
+    Version {
+        /// Version that built it.
+        built: String,
+        /// Version that is here.
+        here: String,
+    },
+    /// It is not for this GPU.
+    #[error("it was built for compute capability {}, and this GPU has {here}", built.join(", "))]
+    ComputeCapability {
+        /// Capabilities it was built for.
+        built: Vec<String>,
+        /// The GPU's.
+        here: String,
+    },
+    /// TensorRT itself says that it will not run here.
+    #[error("TensorRT says that it will not run here: {}", reasons.join(", "))]
+    Refused {
+        /// Its reasons.
+        reasons: Vec<String>,
+    },
+    /// A tensor of it has a type or a form that sessions do not handle.
+    #[error("its tensor {name:?} cannot be handled: {reason}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl EngineFault {
+    /// What to do next, where that can be told.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Empty | Self::Truncated { .. } => "copy or build the engine again",
+            Self::NotAnEngine { .. } => {
+                "give an .engine file that `trtforge build` or TensorRT wrote, or an .onnx model"
+            }
+            Self::Digest { .. } => "engine and manifest belong together: copy both, or remove the manifest",
+            Self::Manifest { .. } => "copy the manifest again, or remove it to load the engine without these checks",
+            Self::Schema { .. } => "use a newer trtforge",
+            Self::Flavour { .. } | Self::Version { .. } => "build the engine with the TensorRT that runs it",
+            Self::ComputeCapability { .. } => "build it with `--compute-capability` of this GPU",
+            Self::Refused { .. } | Self::Tensor { .. } => return None,
+        };
+        Some(text.to_owned())
+    }
+}

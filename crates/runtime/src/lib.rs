@@ -1,0 +1,20 @@
+//! Runs TensorRT engines and ONNX models inside an application.
+#![deny(missing_docs, unsafe_code)]
+
+mod bytes;
+pub mod device;
+mod element;
+mod engine;
+mod error;
+pub mod ledger;
+pub mod pool;
+mod shape;
+
+pub use bytes::{Bytes, gib, mib};
+pub use device::{Class, Device, Faults, Host, Memory, MemoryInfo};
+pub use element::{Element, ElementType};
+pub use engine::{Direction, EngineFault, ShapeRange};
+pub use error::{Error, Result};
+pub use ledger::{Budget, Holder, Ledger, Plan, Refusal, Scope};
+pub use pool::{Pool, PoolLimits, PoolStatistics};
+pub use shape::{MAX_RANK, Shape};

@@ -1,0 +1,71 @@
+//! The GPU device. Without a driver its absence is tried; the rest needs a GPU and passes, saying so, where there is none.
+
+use trtforge_runtime::device::{Cuda, Device};
+use trtforge_runtime::{Class, Error, Memory};
+
+fn gpu() -> Option<Cuda> {
+    match Cuda::open(0) {
+        Ok(gpu) => Some(gpu),
+        Err(error @ Error::NoGpu { .. }) => {
+            assert!(error.hint().is_some());
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_value() {
+    let Err(error) = Cuda::open(10_000) else { panic!("nobody has that many") };
+    assert!(matches!(error, Error::NoGpu { .. }), "{error}");
+}
+
+#[test]
+fn bytes_go_to_the_gpu_and_come_back_in_order() {
+    let Some(gpu) = gpu() else { return };
+    let mut stream = gpu.stream().unwrap();
+    let mut input = gpu.allocate(Class::PinnedInput, 1 << 20).unwrap();
+    let mut output = gpu.allocate(Class::PinnedOutput, 1 << 20).unwrap();
+    let (mut near, far) = (gpu.allocate(Class::Io, 1 << 20).unwrap(), gpu.allocate(Class::Io, 1 << 20).unwrap());
+    assert!(near.bytes().is_none(), "the host does not see it");
+    for (index, byte) in input.bytes().unwrap().iter_mut().enumerate() {
+        *byte = (index % 251) as u8;
+    }
+    gpu.copy(&mut stream, &input, &near, 1 << 20).unwrap();
+    gpu.copy(&mut stream, &near, &far, 1 << 20).unwrap();
+    gpu.copy(&mut stream, &far, &output, 1 << 20).unwrap();
+    let event = gpu.event().unwrap();
+    gpu.record(&event, &mut stream).unwrap();
+    assert!(output.bytes().is_none(), "held until the stream was waited for");
+    event.synchronize().unwrap();
+    assert!(gpu.is_done(&event).unwrap());
+    gpu.synchronize(&mut stream).unwrap();
+    let back = output.bytes().unwrap();
+    assert!(back.iter().enumerate().all(|(index, &byte)| byte == (index % 251) as u8));
+}
+
+#[test]
+fn more_than_the_gpu_has_is_a_typed_error_and_the_gpu_goes_on() {
+    let Some(gpu) = gpu() else { return };
+    let total = gpu.memory_info().unwrap().total_bytes;
+    let Err(error) = gpu.allocate(Class::Activation, total * 2) else { panic!("there is not that much") };
+    assert!(matches!(error, Error::OutOfMemory { free_bytes: Some(_), .. }), "{error}");
+    drop(gpu.allocate(Class::Activation, 1 << 20).unwrap());
+}
+
+#[test]
+fn what_is_freed_is_free_and_streams_may_go_with_work_under_way() {
+    let Some(gpu) = gpu() else { return };
+    let warm = gpu.allocate(Class::Io, 1 << 20).unwrap();
+    let before = gpu.memory_info().unwrap().free_bytes;
+    for _ in 0..20 {
+        let mut stream = gpu.stream().unwrap();
+        let (from, to) = (gpu.allocate(Class::Io, 64 << 20).unwrap(), gpu.allocate(Class::Io, 64 << 20).unwrap());
+        gpu.copy(&mut stream, &from, &to, 64 << 20).unwrap();
+        drop((from, to));
+        drop(stream);
+    }
+    assert!(gpu.memory_info().unwrap().free_bytes + (8 << 20) >= before, "nothing of 2.5 GiB stays");
+    drop(warm);
+}

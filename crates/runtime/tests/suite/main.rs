@@ -1,0 +1,9 @@
+//! The runtime on the host device: real memory, real threads, ONNX Runtime where a model runs.
+
+#![allow(clippy::unwrap_used)]
+
+#[cfg(feature = "cuda")]
+mod cuda;
+mod devices;
+mod ledgers;
+mod pools;
