@@ -2,7 +2,8 @@
 //!
 //! The builder asks it five things: a reference run on the CPU ([`Session`]), the simplified model
 //! ([`OnnxRuntime::optimize`]), the type and shape of every value ([`OnnxRuntime::infer_types`]), the values inside a
-//! network on real inputs ([`OnnxRuntime::observe`]) and a look at them that takes no memory ([`OnnxRuntime::watch`]). ONNX Runtime is a shared library that is opened at run time;
+//! network on real inputs ([`OnnxRuntime::observe`]) and a look at them that takes no memory ([`OnnxRuntime::watch`]). An
+//! application runs a model over buffers bound once ([`Binding`]). ONNX Runtime is a shared library that is opened at run time;
 //! that it is missing, damaged or too old is an ordinary error here, never a panic.
 //!
 //! Nothing of the `ort` crate shows in this crate's interface, and no other crate of the workspace may use it.
@@ -24,6 +25,7 @@
 //! ```
 #![deny(missing_docs, unsafe_code)]
 
+mod bound;
 mod diagnosis;
 mod error;
 mod half_types;
@@ -41,6 +43,7 @@ mod staging;
 mod usage_reporting;
 mod watch;
 
+pub use bound::{Binding, Buffer, SharedSession};
 pub use error::{Error, Result};
 pub use infer_types::Types;
 pub use log::{Severity, Warning};

@@ -187,6 +187,11 @@ impl Session {
         &self.outputs
     }
 
+    /// What `ort` makes of it.
+    pub(crate) fn raw(&self) -> &ort::session::Session {
+        &self.inner
+    }
+
     /// What ONNX Runtime remarked since the last call, at most 64 lines of it.
     pub fn take_warnings(&self) -> Vec<Warning> {
         self.log.take()

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod binding;
 mod library;
 mod machine;
 mod networks;
