@@ -38,7 +38,7 @@ fn a_bound_run_gives_what_a_copying_one_gives_again_and_again() {
     let (count, output_count) = (shape.iter().product::<u64>(), output.iter().product::<u64>());
     let shared = SharedSession::new(runtime.session(&model, &plain()).unwrap());
     let signed = |shape: &[u64]| shape.iter().map(|&size| size as i64).collect::<Vec<_>>();
-    let mut bind = || {
+    let bind = || {
         let output = Some((block(output_count * 4), signed(&output)));
         shared.bind(vec![(block(count * 4), signed(&shape))], vec![output]).unwrap()
     };
