@@ -5,5 +5,9 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod devices;
+mod engines;
+mod functions;
 mod ledgers;
+mod models;
 mod pools;
+mod sessions;
