@@ -1,6 +1,7 @@
 //! Runs TensorRT engines and ONNX models inside an application.
 #![deny(missing_docs, unsafe_code)]
 
+pub mod batcher;
 mod bytes;
 pub mod device;
 mod element;
@@ -11,6 +12,7 @@ pub mod pool;
 mod session;
 mod shape;
 
+pub use batcher::{BatchEngine, Batcher, BatcherOptions, BatcherStatistics, Response, Sample, SessionEngine};
 pub use bytes::{Bytes, gib, mib};
 pub use device::{Class, Device, Faults, Host, Memory, MemoryInfo};
 pub use element::{Element, ElementType};

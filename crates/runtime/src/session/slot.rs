@@ -149,6 +149,21 @@ impl<'s> Slot<'s> {
         Ok(())
     }
 
+    /// Writes rows of `row` bytes one behind the other to the start of an input.
+    pub(crate) fn write_rows<'r>(&mut self, name: &str, row: usize, rows: impl Iterator<Item = &'r [u8]>) -> Result<()> {
+        let index = self.session.engine.signature().index(Direction::Input, name)?;
+        let tensor = &self.session.engine.signature().inputs[index];
+        let (used, boolean) = (used(tensor, &self.session.slots[self.slot].inputs[index]), tensor.element == crate::ElementType::Bool);
+        let bytes = self.lane()?.input(index, used)?;
+        for (to, from) in bytes.chunks_exact_mut(row.max(1)).zip(rows) {
+            to.copy_from_slice(from);
+            if boolean {
+                to.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            }
+        }
+        Ok(())
+    }
+
     /// What the last run wrote to an output, as many values as its shape has.
     ///
     /// # Errors

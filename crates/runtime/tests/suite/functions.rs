@@ -83,7 +83,8 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn pass(&self) {
+    /// Waits until the gate is open.
+    pub fn pass_through(&self) {
         let mut open = self.open.lock().unwrap();
         while !*open {
             let (next, waited) = self.changed.wait_timeout(open, Duration::from_secs(60)).unwrap();
@@ -100,7 +101,7 @@ impl Function for Gated {
     }
 
     fn run(&self, mut call: Call<'_>) -> Result<()> {
-        self.gate.pass();
+        self.gate.pass_through();
         if let Some(x) = call.inputs.get::<i32>(0).filter(|_| self.element == ElementType::Int32) {
             match x[0] {
                 -1 => return Err(Error::Run { reason: "the first value is -1".to_owned() }),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod batching;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod devices;

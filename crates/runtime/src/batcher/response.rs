@@ -1,0 +1,165 @@
+//! Answers on their way back: a future that can also be waited for, or a call. Each is given once, whatever happens.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+type Callback<O> = Box<dyn FnOnce(Result<O>) + Send>;
+
+/// Where an answer goes. One that is dropped unanswered answers that the batcher is shut down.
+pub(super) struct Reply<O> {
+    to: Option<To<O>>,
+}
+
+enum To<O> {
+    Promise(Arc<Promise<O>>),
+    Callback(Callback<O>),
+}
+
+impl<O> Reply<O> {
+    pub(super) fn callback(callback: Callback<O>) -> Self {
+        Self { to: Some(To::Callback(callback)) }
+    }
+
+    /// Gives the answer; whether whoever takes it did so without a panic.
+    pub(super) fn give(mut self, answer: Result<O>) -> bool {
+        self.send(answer)
+    }
+
+    /// Lets go without an answer: whoever asked is told otherwise.
+    pub(super) fn forget(mut self) {
+        self.to = None;
+    }
+
+    fn send(&mut self, answer: Result<O>) -> bool {
+        match self.to.take() {
+            Some(To::Promise(promise)) => promise.keep(answer),
+            Some(To::Callback(callback)) => catch_unwind(AssertUnwindSafe(|| callback(answer))).is_ok(),
+            None => true,
+        }
+    }
+}
+
+impl<O> Drop for Reply<O> {
+    fn drop(&mut self) {
+        if self.to.is_some() {
+            self.send(Err(Error::ShutDown));
+        }
+    }
+}
+
+pub(super) struct Promise<O> {
+    state: Mutex<State<O>>,
+    kept: Condvar,
+}
+
+struct State<O> {
+    answer: Option<Result<O>>,
+    waker: Option<Waker>,
+    waiting: bool,
+}
+
+impl<O> Promise<O> {
+    pub(super) fn pair() -> (Reply<O>, Response<O>) {
+        let state = Mutex::new(State { answer: None, waker: None, waiting: false });
+        let promise = Arc::new(Self { state, kept: Condvar::new() });
+        (Reply { to: Some(To::Promise(Arc::clone(&promise))) }, Response { promise })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<O>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the answer; whether waking the future's task did so without a panic.
+    fn keep(&self, answer: Result<O>) -> bool {
+        let mut state = self.lock();
+        state.answer = Some(answer);
+        let (waker, waiting) = (state.waker.take(), state.waiting);
+        drop(state);
+        if waiting {
+            self.kept.notify_all();
+        }
+        waker.is_none_or(|waker| catch_unwind(AssertUnwindSafe(|| waker.wake())).is_ok())
+    }
+}
+
+/// A request's answer, which may not be there yet. It is a future for any executor, and can be waited for without one.
+/// Dropping it does not take the request back.
+#[must_use = "the request's answer comes through this"]
+pub struct Response<O> {
+    promise: Arc<Promise<O>>,
+}
+
+impl<O> Response<O> {
+    /// Blocks until the answer is there.
+    ///
+    /// # Errors
+    /// The engine's error, a deadline that passed, the batcher's end.
+    pub fn wait(self) -> Result<O> {
+        let mut state = self.promise.lock();
+        loop {
+            if let Some(answer) = state.answer.take() {
+                return answer;
+            }
+            state.waiting = true;
+            state = self.promise.kept.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks until the answer is there, for at most that long; gives this back otherwise.
+    ///
+    /// # Errors
+    /// This response, if there is no answer in time.
+    pub fn wait_for(self, timeout: Duration) -> Result<Result<O>, Self> {
+        let end = Instant::now() + timeout;
+        let mut state = self.promise.lock();
+        loop {
+            if let Some(answer) = state.answer.take() {
+                return Ok(answer);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(state);
+                return Err(self);
+            }
+            state.waiting = true;
+            state = self.promise.kept.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether the answer is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.promise.lock().answer.is_some()
+    }
+}
+
+impl<O> Future for Response<O> {
+    type Output = Result<O>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<O>> {
+        let mut state = self.promise.lock();
+        match state.answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                match &mut state.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    none => *none = Some(context.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<O> fmt::Debug for Response<O> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Response({})", if self.is_ready() { "ready" } else { "pending" })
+    }
+}
