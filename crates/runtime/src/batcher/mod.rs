@@ -148,7 +148,12 @@ impl<E: BatchEngine> Batcher<E> {
         self.queue.push(self.request(input, within, Reply::callback(Box::new(answer))))
     }
 
-    fn request(&self, input: E::Input, within: Option<Duration>, reply: Reply<E::Output>) -> Request<E::Input, E::Output> {
+    fn request(
+        &self,
+        input: E::Input,
+        within: Option<Duration>,
+        reply: Reply<E::Output>,
+    ) -> Request<E::Input, E::Output> {
         let arrived = self.queue.now();
         Request { input, arrived, deadline: within.map(|within| arrived.saturating_add(within)), reply }
     }

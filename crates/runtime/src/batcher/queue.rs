@@ -166,7 +166,11 @@ impl<I, O> Queue<I, O> {
         true
     }
 
-    fn sleep<'q>(&'q self, mut state: MutexGuard<'q, State<I, O>>, time: Option<Duration>) -> MutexGuard<'q, State<I, O>> {
+    fn sleep<'q>(
+        &'q self,
+        mut state: MutexGuard<'q, State<I, O>>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'q, State<I, O>> {
         state.sleeping += 1;
         let mut state = match time {
             None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),

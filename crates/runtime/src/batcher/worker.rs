@@ -38,8 +38,7 @@ struct Waiting<O> {
 }
 
 fn work<E: BatchEngine>(mut engine: E, queue: &Queue<E::Input, E::Output>) {
-    let mut lists =
-        Lists { batch: vec![], expired: vec![], inputs: vec![], waiting: vec![], outputs: vec![] };
+    let mut lists = Lists { batch: vec![], expired: vec![], inputs: vec![], waiting: vec![], outputs: vec![] };
     while queue.next(&mut lists.batch, &mut lists.expired) {
         if !lists.expired.is_empty() {
             expire(queue, &mut lists.expired);

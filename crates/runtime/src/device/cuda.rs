@@ -292,7 +292,7 @@ impl Device for Cuda {
             }
             Err(error) => return Err(self.context.error("allocation", error)),
         };
-        drop(refused);
+
         Ok(CudaMemory { block: Arc::new(Block { context, class, address, bytes }) })
     }
 

@@ -12,8 +12,14 @@ use crate::shape::Shape;
 /// What runs.
 pub(crate) enum Kind {
     #[cfg(feature = "onnx")]
-    Onnx { model: trtforge_onnxruntime::SharedSession, host: Host },
-    Function { function: Arc<dyn Function>, host: Host },
+    Onnx {
+        model: trtforge_onnxruntime::SharedSession,
+        host: Host,
+    },
+    Function {
+        function: Arc<dyn Function>,
+        host: Host,
+    },
     #[cfg(feature = "tensorrt")]
     TensorRt(super::tensorrt::TensorRt),
 }

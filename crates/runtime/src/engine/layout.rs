@@ -102,9 +102,8 @@ fn profiles(signature: &Signature, request: &Request) -> Result<Vec<(usize, Vec<
     }
     let wanted = |number: usize| request.profile.is_none_or(|only| only == number);
     let numbered = signature.profiles.iter().enumerate().filter(|(number, _)| wanted(*number));
-    let profiles: Vec<_> = numbered
-        .filter_map(|(number, profile)| Some((number, up_to_batch(&profile.inputs, request.batch)?)))
-        .collect();
+    let profiles: Vec<_> =
+        numbered.filter_map(|(number, profile)| Some((number, up_to_batch(&profile.inputs, request.batch)?))).collect();
     if !profiles.is_empty() {
         return Ok(profiles);
     }

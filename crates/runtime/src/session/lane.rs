@@ -47,7 +47,12 @@ pub(crate) struct FunctionLane {
 
 impl Lane {
     /// Allocates what one slot needs, in the name of `owner`.
-    pub(crate) fn new(engine: &Engine, owner: &str, layout: &Layout, workspace: Option<&Workspace>) -> Result<Box<Self>> {
+    pub(crate) fn new(
+        engine: &Engine,
+        owner: &str,
+        layout: &Layout,
+        workspace: Option<&Workspace>,
+    ) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
         let block = workspace.map(|workspace| workspace.block(needed)).transpose()?;
         let lane = match engine.kind() {
@@ -152,7 +157,11 @@ impl Lane {
     }
 
     /// Tells a function's blocks how much of them its tensors take.
-    pub(crate) fn resize(&mut self, input_bytes: impl Iterator<Item = usize>, output_bytes: impl Iterator<Item = usize>) {
+    pub(crate) fn resize(
+        &mut self,
+        input_bytes: impl Iterator<Item = usize>,
+        output_bytes: impl Iterator<Item = usize>,
+    ) {
         if let Self::Function(lane) = self {
             lane.inputs.iter_mut().zip(input_bytes).for_each(|(tensor, used)| tensor.used = used);
             lane.outputs.iter_mut().zip(output_bytes).for_each(|(tensor, used)| tensor.used = used);

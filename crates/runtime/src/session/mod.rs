@@ -9,7 +9,7 @@ mod lane;
 mod options;
 mod slot;
 mod worker;
-mod workspace;
+pub(crate) mod workspace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -272,7 +272,10 @@ fn check_budget(plan: &Plan, budget_bytes: Option<u64>) -> Result<()> {
 
 impl fmt::Debug for Session {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Session").field("engine", &self.engine).field("slots", &self.slots.len()).finish_non_exhaustive()
+        out.debug_struct("Session")
+            .field("engine", &self.engine)
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -92,7 +92,8 @@ impl<'s> Slot<'s> {
         let Session { layout, slots, engine, .. } = &mut *self.session;
         let state = &mut slots[self.slot];
         let takes = |index: usize, shape: &Shape| layout.profiles.iter().any(|(_, it)| it[index].contains(shape));
-        let has_batch = |index: usize| layout.profiles.iter().any(|(_, it)| it[index].min.first() != it[index].max.first());
+        let has_batch =
+            |index: usize| layout.profiles.iter().any(|(_, it)| it[index].min.first() != it[index].max.first());
         for (index, shape) in state.inputs.iter().enumerate() {
             let asked = shape.with_batch(batch);
             if asked != *shape && (has_batch(index) || !any_batch(layout)) && !takes(index, &asked) {
@@ -150,10 +151,16 @@ impl<'s> Slot<'s> {
     }
 
     /// Writes rows of `row` bytes one behind the other to the start of an input.
-    pub(crate) fn write_rows<'r>(&mut self, name: &str, row: usize, rows: impl Iterator<Item = &'r [u8]>) -> Result<()> {
+    pub(crate) fn write_rows<'r>(
+        &mut self,
+        name: &str,
+        row: usize,
+        rows: impl Iterator<Item = &'r [u8]>,
+    ) -> Result<()> {
         let index = self.session.engine.signature().index(Direction::Input, name)?;
         let tensor = &self.session.engine.signature().inputs[index];
-        let (used, boolean) = (used(tensor, &self.session.slots[self.slot].inputs[index]), tensor.element == crate::ElementType::Bool);
+        let (used, boolean) =
+            (used(tensor, &self.session.slots[self.slot].inputs[index]), tensor.element == crate::ElementType::Bool);
         let bytes = self.lane()?.input(index, used)?;
         for (to, from) in bytes.chunks_exact_mut(row.max(1)).zip(rows) {
             to.copy_from_slice(from);
@@ -258,7 +265,11 @@ fn used(tensor: &TensorInfo, shape: &Shape) -> usize {
     tensor.bytes_at(shape).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
 }
 
-fn tensor<'e, T: Element>(signature: &'e Signature, direction: Direction, name: &str) -> Result<(usize, &'e TensorInfo)> {
+fn tensor<'e, T: Element>(
+    signature: &'e Signature,
+    direction: Direction,
+    name: &str,
+) -> Result<(usize, &'e TensorInfo)> {
     let index = signature.index(direction, name)?;
     let tensor = &signature.tensors(direction)[index];
     if tensor.element == T::TYPE {

@@ -33,7 +33,8 @@ impl Workspace {
     /// [`Error::OverBudget`], [`Error::OutOfMemory`].
     pub fn new(engine: &Engine, owner: &str, bytes: u64) -> Result<Self> {
         let on_host = |host: &Host| -> Result<Block> {
-            let block = Allocator::new(host.clone(), engine.ledger().clone(), owner).allocate(Class::Activation, bytes)?;
+            let block =
+                Allocator::new(host.clone(), engine.ledger().clone(), owner).allocate(Class::Activation, bytes)?;
             Ok(Block::Host(Arc::new(Mutex::new(block))))
         };
         let block = match engine.kind() {

@@ -12,3 +12,5 @@ mod ledgers;
 mod models;
 mod pools;
 mod sessions;
+#[cfg(all(feature = "tensorrt", not(feature = "tensorrt-enterprise")))]
+mod tensorrt;

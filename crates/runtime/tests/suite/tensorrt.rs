@@ -1,0 +1,92 @@
+//! TensorRT engines. Without a GPU: everything up to its absence, with an engine that TensorRT really built. Runs need a GPU
+//! that this TensorRT supports, and pass, saying so, where there is none.
+
+use trtforge_runtime::{EngineFault, EngineOptions, Error, Ledger, Request};
+
+use crate::models::model;
+
+/// An engine of the digits' model, built here.
+fn built() -> Option<Vec<u8>> {
+    let model = std::fs::read(model("mnist_winml.onnx")?).unwrap();
+    let builder = trtforge_tensorrt::TensorRt::load().unwrap().builder().unwrap();
+    let mut network = builder.network().unwrap();
+    network.parse_onnx(&model, None).unwrap();
+    let mut config = builder.config().unwrap();
+    Some(builder.build(&mut network, &mut config).unwrap().engine.to_vec())
+}
+
+fn open(bytes: &[u8]) -> Result<trtforge_runtime::Engine, Error> {
+    EngineOptions::default().from_bytes("it", bytes.to_vec(), None)
+}
+
+#[test]
+fn a_whole_engine_gets_as_far_as_the_gpu_with_and_without_a_prefix() {
+    let Some(plan) = built() else { return };
+    let json = br#"{"stride": 32, "names": {"0": "digit"}}"#;
+    let prefixed = [&(json.len() as u32).to_le_bytes()[..], json, &plan].concat();
+    for bytes in [&plan, &prefixed] {
+        match open(bytes) {
+            Err(Error::NoGpu { .. }) => eprintln!("skipped: no GPU"),
+            Err(Error::Unfit { fault, .. }) if matches!(*fault, EngineFault::Refused { .. }) => {
+                eprintln!("skipped: {fault}");
+            }
+            Ok(engine) => assert_eq!(engine.signature().inputs[0].name, "Input3"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn engines_that_do_not_fit_are_told_before_a_gpu_is_looked_for() {
+    let Some(plan) = built() else { return };
+    let mut older = plan.clone();
+    older[25] = 2;
+    let Err(Error::Unfit { fault, .. }) = open(&older) else { panic!("another version") };
+    let EngineFault::Version { built, here } = *fault else { panic!("{fault}") };
+    assert!(built.starts_with("1.2.") && built != here);
+    for length in [64, plan.len() / 2, plan.len() - 1] {
+        let Err(Error::Unfit { fault, .. }) = open(&plan[..length]) else { panic!("cut short") };
+        assert!(matches!(*fault, EngineFault::Truncated { expected_bytes, .. } if expected_bytes == plan.len() as u64));
+    }
+}
+
+#[test]
+fn digits_on_a_gpu_are_those_of_the_cpu_and_the_plan_is_what_the_ledger_shows() {
+    let Some(plan) = built() else { return };
+    let ledger = Ledger::default();
+    let options = EngineOptions { ledger: ledger.clone(), ..EngineOptions::default() };
+    let engine = match options.from_bytes("digits", plan, None) {
+        Ok(engine) => engine,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return assert_eq!(ledger.held().total_bytes(), 0);
+        }
+    };
+    let request = Request::default().slots(2);
+    let expected = engine.plan(&request).unwrap();
+    let mut session = engine.session(request.into()).unwrap();
+    assert_eq!(ledger.held(), expected);
+    let cpu = trtforge_runtime::Engine::open(model("mnist_winml.onnx").unwrap()).unwrap();
+    let mut reference = cpu.session(Request::default().into()).unwrap();
+    for round in 0..20 {
+        let pixels: Vec<f32> = (0..784).map(|index| ((index * (round + 3)) % 256) as f32).collect();
+        reference.input::<f32>("Input3").unwrap().copy_from_slice(&pixels);
+        reference.run().unwrap();
+        let wanted = reference.output::<f32>("Plus214_Output_0").unwrap().to_vec();
+        let mut tickets = Vec::new();
+        for slot in 0..2 {
+            let mut slot = session.slot(slot).unwrap();
+            slot.input::<f32>("Input3").unwrap().copy_from_slice(&pixels);
+            tickets.push(slot.submit().unwrap());
+        }
+        for (slot, ticket) in tickets.into_iter().enumerate() {
+            session.wait(ticket).unwrap();
+            let mut slot = session.slot(slot).unwrap();
+            let got = slot.output::<f32>("Plus214_Output_0").unwrap();
+            let scale = wanted.iter().fold(1e-6f32, |most, value| most.max(value.abs()));
+            assert!(got.iter().zip(&wanted).all(|(a, b)| (a - b).abs() / scale < 2e-3), "{got:?} for {wanted:?}");
+        }
+    }
+    session.submit().unwrap();
+    drop(session);
+}
