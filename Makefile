@@ -57,6 +57,8 @@ lint: setup ## Format, clippy in both flavours and documentation, warnings refus
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@$(CARGO) clippy --package trtforge-tensorrt --package trtforge --all-targets --locked --features trtforge-tensorrt/enterprise,trtforge/enterprise -- -D warnings
+	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --features tensorrt -- -D warnings
+	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --no-default-features -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 
 peers: release venv ## Time, memory and accuracy beside other tools, in one run (PEERS='--quick --only accuracy')

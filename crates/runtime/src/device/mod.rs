@@ -1,4 +1,4 @@
-//! Where memory is and work runs: a GPU ([`Cuda`], with the feature `cuda`) or this machine's own memory ([`Host`]).
+//! Where memory is and work runs: a GPU (`Cuda`, with the feature `cuda`) or this machine's own memory ([`Host`]).
 //!
 //! A device is a type, not an object behind a table of functions: what uses one is generic over [`Device`], so that
 //! nothing on the way of an inference is called through a pointer. Everything here is sound without a guard being

@@ -46,6 +46,8 @@ impl Kind {
         }
     }
 
+    // Without other kinds of engines the pattern always matches, here and below.
+    #[allow(irrefutable_let_patterns)]
     pub(crate) fn layout(&self, signature: &Signature, request: &Request) -> Result<Layout> {
         #[cfg(feature = "tensorrt")]
         if let Self::TensorRt(engine) = self {
@@ -62,6 +64,7 @@ impl Kind {
     }
 
     /// Shapes of outputs for those of inputs; nothing where only a run tells.
+    #[allow(irrefutable_let_patterns)]
     pub(crate) fn output_shapes(&self, signature: &Signature, inputs: &[Shape], outputs: &mut [Option<Shape>]) {
         shapes_by_name(signature, inputs, outputs);
         if let Self::Function { function, .. } = self {

@@ -165,12 +165,12 @@ fn declared_range(input: &TensorInfo, request: &Request) -> Result<ShapeRange> {
 
 /// That a range asked for lies within what the model fixes.
 fn agrees(input: &TensorInfo, dimensions: &[Declared], range: &ShapeRange) -> Result<()> {
+    let mut sizes = dimensions.iter().zip(range.min.iter().zip(range.max.iter()));
     let fits = |(dimension, (min, max)): (&Declared, (&u64, &u64))| match dimension {
         Declared::Fixed(size) => size == min && size == max,
         Declared::Open(_) => min <= max,
     };
-    let sizes = dimensions.iter().zip(range.min.iter().zip(range.max.iter()));
-    if range.min.len() == dimensions.len() && range.max.len() == dimensions.len() && sizes.map(fits).all(|it| it) {
+    if range.min.len() == dimensions.len() && range.max.len() == dimensions.len() && sizes.all(fits) {
         return Ok(());
     }
     let of = |asked: &Shape, pick: fn(u64) -> u64| {

@@ -150,7 +150,7 @@ impl State {
         let mut holders: Vec<Holder> = entries
             .map(|((owner, class), bytes)| Holder { owner: owner.to_string(), class: *class, bytes: *bytes })
             .collect();
-        holders.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
         holders
     }
 }

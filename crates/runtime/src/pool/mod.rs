@@ -49,9 +49,12 @@ struct Shared<D: Device> {
     state: Mutex<State<D>>,
 }
 
+/// An idle buffer with the number of its return.
+type Idle<D> = (u64, Allocation<D>);
+
 struct State<D: Device> {
-    /// Idle buffers by class and size; each with the time it came back.
-    idle: BTreeMap<(Class, u64), Vec<(u64, Allocation<D>)>>,
+    /// Idle buffers by class and size.
+    idle: BTreeMap<(Class, u64), Vec<Idle<D>>>,
     returns: u64,
     statistics: PoolStatistics,
 }

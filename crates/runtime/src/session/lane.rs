@@ -11,7 +11,9 @@ use crate::device::{Class, Host};
 use crate::engine::function::{Function, HostTensor, call};
 use crate::engine::{Engine, Kind, Layout};
 use crate::error::{Error, Result};
-use crate::ledger::{Allocation, Allocator};
+#[cfg(feature = "onnx")]
+use crate::ledger::Allocation;
+use crate::ledger::Allocator;
 use crate::shape::Shape;
 
 /// A slot's buffers and how its engine is run over them.
@@ -132,11 +134,11 @@ impl Lane {
     }
 
     /// Gives the next runs these shapes, which lie in the engine's profile of that number.
+    #[cfg_attr(not(feature = "tensorrt"), allow(unused_variables))]
     pub(crate) fn reshape(&mut self, profile: usize, inputs: &[Shape], outputs: &mut [Option<Shape>]) -> Result<()> {
         match self {
             #[cfg(feature = "onnx")]
             Self::Onnx(binding) => {
-                let _ = profile;
                 for (index, shape) in inputs.iter().enumerate() {
                     binding.set_input_shape(index, &signed(shape)[..shape.len()])?;
                 }
@@ -156,6 +158,8 @@ impl Lane {
         }
     }
 
+    // Without other kinds of engines the pattern always matches.
+    #[allow(irrefutable_let_patterns)]
     /// Tells a function's blocks how much of them its tensors take.
     pub(crate) fn resize(
         &mut self,

@@ -9,8 +9,9 @@ mod devices;
 mod engines;
 mod functions;
 mod ledgers;
+#[cfg(feature = "onnx")]
 mod models;
 mod pools;
 mod sessions;
-#[cfg(all(feature = "tensorrt", not(feature = "tensorrt-enterprise")))]
+#[cfg(all(feature = "onnx", feature = "tensorrt", not(feature = "tensorrt-enterprise")))]
 mod tensorrt;

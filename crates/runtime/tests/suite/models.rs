@@ -1,6 +1,6 @@
 //! ONNX models in sessions, against ONNX Runtime asked directly.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use trtforge_graph::{Model, Tensor};
 use trtforge_onnxruntime::{OnnxRuntime, SessionConfig};
@@ -36,7 +36,7 @@ fn noise(count: u64, seed: u64) -> Vec<f32> {
 }
 
 /// What ONNX Runtime itself gives: name, shape and values of each output.
-fn reference(path: &PathBuf, shape: &[u64], values: &[f32]) -> Vec<(String, Vec<u64>, Vec<f32>)> {
+fn reference(path: &Path, shape: &[u64], values: &[f32]) -> Vec<(String, Vec<u64>, Vec<f32>)> {
     let model = Model::read(path).unwrap();
     let mut session = OnnxRuntime::load().unwrap().session(&model, &SessionConfig::default()).unwrap();
     let input = session.inputs()[0].name.clone();
@@ -45,7 +45,7 @@ fn reference(path: &PathBuf, shape: &[u64], values: &[f32]) -> Vec<(String, Vec<
     outputs.into_iter().map(|(name, it)| (name, it.shape.clone(), it.to_vec_f32().unwrap())).collect()
 }
 
-fn agrees(path: &PathBuf, request: Request, shapes: &[&[u64]]) {
+fn agrees(path: &Path, request: Request, shapes: &[&[u64]]) {
     let (host, ledger) = (Host::new(), Ledger::default());
     let options = EngineOptions { ledger: ledger.clone(), host: host.clone(), ..EngineOptions::default() };
     let engine = options.open(path).unwrap();
