@@ -37,16 +37,16 @@ pub struct ChannelStatistics {
 /// Statistics of each channel, the second dimension of a tensor.
 pub type Survey = HashMap<ValueId, Vec<ChannelStatistics>>;
 
-/// Surveys the tensors of all plans, each with its own scales and factors, on up to `most` samples; the network runs once per sample for all of them.
+/// Surveys the tensors of all plans, each with its own scales and factors, on these samples; the network runs once per sample for all of them.
 ///
 /// # Errors
 /// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
-pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<Vec<Survey>> {
+pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], samples: &[usize]) -> Result<Vec<Survey>> {
     let wanted: BTreeSet<ValueId> = plans.iter().flat_map(|plan| plan.placement.tensors.keys().copied()).collect();
     if wanted.is_empty() {
         return Ok(plans.iter().map(|_| Survey::new()).collect());
     }
-    let look = Look::new(ground, plans, &wanted, most);
+    let look = Look::new(ground, plans, &wanted, samples);
     let done = AtomicUsize::new(0);
     let mut totals: Vec<HashMap<ValueId, Sums>> = plans.iter().map(|_| HashMap::new()).collect();
     // A few samples at a time: the sums of all of them would take more memory than the network.
@@ -80,18 +80,20 @@ struct Look<'a> {
     plans: &'a [&'a Plan],
     by_name: HashMap<&'a str, ValueId>,
     inner: Vec<&'a str>,
-    /// Evenly spread over those that may be surveyed.
-    samples: Vec<usize>,
+    samples: &'a [usize],
 }
 
 impl<'a> Look<'a> {
-    fn new(ground: &'a TrialGround<'a>, plans: &'a [&'a Plan], wanted: &BTreeSet<ValueId>, most: usize) -> Self {
+    fn new(
+        ground: &'a TrialGround<'a>,
+        plans: &'a [&'a Plan],
+        wanted: &BTreeSet<ValueId>,
+        samples: &'a [usize],
+    ) -> Self {
         let graph: &'a Graph = ground.graph();
         let name = |value: ValueId| graph.value(value).name.as_str();
         let inner = wanted.iter().filter(|value| !graph.graph_inputs().contains(value)).map(|&value| name(value));
         let by_name = wanted.iter().map(|&value| (name(value), value)).collect();
-        let (all, most) = (ground.surveyed(), most.min(ground.surveyed().len()));
-        let samples = (0..most).map(|position| all[position * all.len() / most]).collect();
         Look { ground, plans, by_name, inner: inner.collect(), samples }
     }
 

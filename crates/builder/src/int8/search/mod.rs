@@ -206,7 +206,7 @@ impl State<'_, '_> {
 
     /// Looks at the channels under the plan's present scales.
     fn look(&self) -> Result<Survey> {
-        Ok(survey(self.search.ground, &[&self.plan], usize::MAX)?.remove(0))
+        Ok(survey(self.search.ground, &[&self.plan], self.search.ground.surveyed())?.remove(0))
     }
 
     /// Takes back the mean errors of the plan.
