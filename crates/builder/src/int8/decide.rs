@@ -3,7 +3,7 @@
 use super::correction::corrections;
 use super::plan::Plan;
 use super::policy::{Form, left_to_half};
-use super::search::{Found, Search, Wanted};
+use super::search::{Found, Search, Wanted, Weigh};
 use super::survey::{ChannelStatistics, Survey};
 use super::trial::TrialGround;
 use super::work::Work;
@@ -114,6 +114,9 @@ struct Calibrated {
     made_by: Option<String>,
 }
 
+/// As [`Weigh`], given which precision nodes have where they are not INT8.
+pub(crate) type WeighWith<'a> = dyn Fn(&Plan, &PrecisionTable) -> Result<u64> + Sync + 'a;
+
 /// Everything a decision needs.
 pub(crate) struct Deciding<'a> {
     pub(crate) runtime: &'a OnnxRuntime,
@@ -125,6 +128,8 @@ pub(crate) struct Deciding<'a> {
     pub(crate) options: &'a PrepareOptions,
     /// Largest magnitude that half precision may have been seen with.
     pub(crate) half_limit: f32,
+    /// What the engine of a plan takes, where that can be found out.
+    pub(crate) memory: Option<&'a WeighWith<'a>>,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancelFlag,
 }
@@ -157,6 +162,7 @@ impl Deciding<'_> {
         )?
         .heard_by(self.progress);
         let known = |name: &str| calibrated.histograms.contains_key(name) || calibrated.scales.contains_key(name);
+        let weigh = self.memory.map(|weigh| |plan: &Plan| weigh(plan, &half));
         let search = Search {
             ground: &ground,
             half: &half,
@@ -167,6 +173,7 @@ impl Deciding<'_> {
             method: Method::of(options.method),
             floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
             wanted: options.floor.is_none().then_some(WANTED),
+            memory: weigh.as_ref().map(|weigh| weigh as &Weigh<'_>),
             form: self.options.form.placement,
             depthwise: options.depthwise,
             improve: options.search,

@@ -22,7 +22,7 @@ const SAMPLES: usize = 16;
 const POSITIONS_PER_WEIGHT: usize = 3;
 const LEAST_POSITIONS: usize = 1024;
 /// Bytes of covariances that are held at once.
-const HELD_BYTES: usize = 192 << 20;
+const HELD_BYTES: usize = 96 << 20;
 /// What is added to the diagonal, in mean variances: the samples do not show everything.
 const DAMPING: f32 = 0.01;
 /// Most rounds over the weights of an output channel.
@@ -50,7 +50,7 @@ pub(super) fn rounded(ground: &TrialGround<'_>, plan: &Plan, nodes: &[NodeId]) -
     while !rest.is_empty() {
         let mut bytes = 0;
         let fits = |window: &&Arc<Window>| {
-            bytes += window.length * window.length * size_of::<f32>();
+            bytes += triangle(window.length) * size_of::<f32>();
             bytes <= HELD_BYTES
         };
         let (batch, more) = rest.split_at(rest.iter().take_while(fits).count().max(1));
@@ -140,6 +140,7 @@ impl Window {
 
 /// Sums over rows of inputs.
 struct Covariance {
+    /// Of each pair of inputs once: row `i` holds those of `i` with itself and all behind it.
     products: Vec<f32>,
     sums: Vec<f64>,
     rows: usize,
@@ -147,7 +148,7 @@ struct Covariance {
 
 impl Covariance {
     fn new(length: usize) -> Covariance {
-        Covariance { products: vec![0.0; length * length], sums: vec![0.0; length], rows: 0 }
+        Covariance { products: vec![0.0; triangle(length)], sums: vec![0.0; length], rows: 0 }
     }
 
     fn add(&mut self, rows: &[f32]) {
@@ -156,18 +157,18 @@ impl Covariance {
         for four in rows.chunks(4 * length) {
             let row = |index: usize| four.get(index * length..(index + 1) * length).unwrap_or_default();
             let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            let mut rest = self.products.as_mut_slice();
             for i in 0..length {
-                let products = &mut self.products[i * length..(i + 1) * length];
+                let products;
+                (products, rest) = rest.split_at_mut(length - i);
                 if d.is_empty() {
                     for row in [a, b, c] {
-                        row.get(i).into_iter().for_each(|&x| axpy(&mut products[i..], x, &row[i..]));
+                        row.get(i).into_iter().for_each(|&x| axpy(products, x, &row[i..]));
                     }
                     continue;
                 }
                 let (w, x, y, z) = (a[i], b[i], c[i], d[i]);
-                for ((((p, a), b), c), d) in
-                    products[i..].iter_mut().zip(&a[i..]).zip(&b[i..]).zip(&c[i..]).zip(&d[i..])
-                {
+                for ((((p, a), b), c), d) in products.iter_mut().zip(&a[i..]).zip(&b[i..]).zip(&c[i..]).zip(&d[i..]) {
                     *p += w * a + x * b + y * c + z * d;
                 }
             }
@@ -182,9 +183,10 @@ impl Covariance {
     fn finish(&self, factors: impl Fn(usize) -> f32) -> Vec<f32> {
         let (length, count) = (self.sums.len(), self.rows.max(1) as f64);
         let mut matrix = vec![0f32; length * length];
+        let mut products = self.products.iter();
         for i in 0..length {
-            for j in i..length {
-                let product = f64::from(self.products[i * length + j]) / count;
+            for (j, &product) in (i..length).zip(&mut products) {
+                let product = f64::from(product) / count;
                 let covariance =
                     (product - self.sums[i] * self.sums[j] / count / count) as f32 / (factors(i) * factors(j));
                 (matrix[i * length + j], matrix[j * length + i]) = (covariance, covariance);
@@ -194,6 +196,11 @@ impl Covariance {
         (0..length).for_each(|i| matrix[i * length + i] = matrix[i * length + i].max(0.0) + DAMPING * mean);
         matrix
     }
+}
+
+/// Numbers above and on the diagonal of a square matrix.
+fn triangle(length: usize) -> usize {
+    length * (length + 1) / 2
 }
 
 fn axpy(sums: &mut [f32], factor: f32, values: &[f32]) {

@@ -70,6 +70,7 @@ fn search_for(
         method: None,
         floor: AccuracyFloor { channel_db: Some(floor_db), ..AccuracyFloor::default() },
         wanted,
+        memory: None,
         form: Form::FULL,
         depthwise: true,
         improve,
