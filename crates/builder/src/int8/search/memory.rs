@@ -48,3 +48,60 @@ impl<'a> Allowance<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use trtforge_graph::{Graph, Model, ValueId, construct};
+
+    /// A plan whose only scale stands for its bytes.
+    fn plan(bytes: usize) -> Plan {
+        let mut graph = trtforge_graph::proto::GraphProto::new();
+        graph.node.push(construct::node("Relu", "relu", ["x"], ["y"]));
+        graph.input.push(construct::tensor_value("x", trtforge_graph::ElementType::Float32, [1]));
+        let graph = Graph::new(Model::from_proto(construct::model(graph, 10, 17))).unwrap();
+        let value: ValueId = graph.graph_inputs()[0];
+        Plan { scales: [(value, bytes as f32)].into(), ..Plan::default() }
+    }
+
+    fn bytes(plan: &Plan) -> u64 {
+        plan.scales.values().sum::<f32>() as u64
+    }
+
+    #[test]
+    fn a_hundredth_more_than_the_first_plan_is_covered() {
+        let weigh = |plan: &Plan| Ok(bytes(plan));
+        let mut memory = Allowance::new(Some(&weigh));
+        assert!(memory.covers(&plan(1000), &plan(1010)).unwrap());
+        assert!(!memory.covers(&plan(1010), &plan(1011)).unwrap(), "growth adds up");
+        assert!(memory.covers(&plan(1010), &plan(900)).unwrap());
+    }
+
+    #[test]
+    fn builds_come_to_an_end() {
+        let built = AtomicUsize::new(0);
+        let weigh = |plan: &Plan| {
+            built.fetch_add(1, Ordering::Relaxed);
+            Ok(bytes(plan))
+        };
+        let mut memory = Allowance::new(Some(&weigh));
+        let covered = (0..100).filter(|_| memory.covers(&plan(1000), &plan(1000)).unwrap()).count();
+        assert_eq!((covered, built.into_inner()), (MOST_BUILDS, MOST_BUILDS + 1));
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_not_covered() {
+        let weigh = |plan: &Plan| match bytes(plan) {
+            0 => Err(Error::Cancelled),
+            1 => Err(Error::Usage("does not build".into())),
+            bytes => Ok(bytes),
+        };
+        let mut memory = Allowance::new(Some(&weigh));
+        assert!(memory.covers(&plan(1), &plan(1000)).is_err(), "without the present plan there is nothing to compare");
+        assert!(!memory.covers(&plan(1000), &plan(1)).unwrap());
+        assert!(matches!(memory.covers(&plan(1000), &plan(0)), Err(Error::Cancelled)));
+        assert!(Allowance::new(None).covers(&plan(1), &plan(1)).unwrap());
+    }
+}
