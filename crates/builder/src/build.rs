@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use trtforge_graph::{Graph, Model};
-use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_onnxruntime::{OnnxRuntime, release_freed_memory};
 use trtforge_tensorrt::TensorRt;
 
 /// Operators that compute in INT8 unless something speaks against it.
@@ -284,6 +284,7 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
     let prepare = if depthwise { all } else { half };
     let convert = |graph, placement| convert_for_memory(graph, &prepare, placement, cached);
     let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
+    release_freed_memory();
     Ok(Some(Lean { choice, depthwise }))
 }
 

@@ -17,7 +17,7 @@ use crate::{CancelFlag, Error, Progress, Result};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Graph, Model, ValueType};
-use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_onnxruntime::{OnnxRuntime, release_freed_memory};
 use trtforge_vision::Preprocess;
 
 /// Observed magnitudes on the user's own samples may reach a quarter of the half range: other inputs may go further.
@@ -209,6 +209,7 @@ impl Preparation<'_> {
         self.progress.step(stage.name());
         let start = std::time::Instant::now();
         let result = work(self);
+        release_freed_memory();
         self.timings.add(stage, start.elapsed().as_secs_f64() * 1e3);
         result
     }

@@ -23,8 +23,10 @@ use trtforge_onnxruntime::OnnxRuntime;
 
 /// Samples that quantized forms are tried on.
 pub const TRIED_SAMPLES: usize = 16;
-/// Samples that channels are looked at on.
-const SURVEYED_SAMPLES: usize = 64;
+/// Most and fewest samples that channels are looked at on.
+const SURVEYED_SAMPLES: (usize, usize) = (64, 16);
+/// Multiply-accumulate operations that a look at the channels may take, as far as the fewest samples allow: means and ranges change little after some dozen images.
+const SURVEY_OPERATIONS: f64 = 5e11;
 /// What the search reaches beyond the floor, in decibel, because the rest is rounded to half precision afterwards.
 const MARGIN_DB: f64 = 0.3;
 
@@ -156,7 +158,7 @@ impl Deciding<'_> {
             self.graph,
             self.samples,
             TRIED_SAMPLES,
-            SURVEYED_SAMPLES,
+            surveyed_samples(Work::of(self.graph).total()),
             threads,
             self.cancel,
         )?
@@ -354,6 +356,12 @@ impl Calibrated {
 
 fn scales_of(cache: &CalibrationCache) -> HashMap<String, f32> {
     cache.entries().iter().map(|(name, scale)| (name.clone(), *scale)).collect()
+}
+
+/// Samples that channels of a network of so many operations are looked at on.
+fn surveyed_samples(operations: f64) -> usize {
+    let (most, fewest) = SURVEYED_SAMPLES;
+    ((SURVEY_OPERATIONS / operations.max(1.0)) as usize).clamp(fewest, most)
 }
 
 /// A floor a little above another.

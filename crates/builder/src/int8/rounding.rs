@@ -12,7 +12,7 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use trtforge_graph::{Graph, NodeId, Tensor};
-use trtforge_onnxruntime::{Watched, Watcher};
+use trtforge_onnxruntime::{Watched, Watcher, release_freed_memory};
 
 /// Most weights of one output channel; the covariance grows with its square.
 const LONGEST: usize = 1152;
@@ -236,6 +236,8 @@ fn covariances(ground: &TrialGround<'_>, windows: &[Arc<Window>]) -> Result<Vec<
             Ok(())
         })?;
     }
+    drop(sessions);
+    release_freed_memory();
     Ok(sums.into_iter().map(|sums| sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect())
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use trtforge_graph::{Tensor, ValueId};
-use trtforge_onnxruntime::{Watched, Watcher};
+use trtforge_onnxruntime::{Watched, Watcher, release_freed_memory};
 
 /// Samples that a thread looks at before their sums are added up.
 const SAMPLES_PER_THREAD: usize = 4;
@@ -69,6 +69,8 @@ pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<
             }
         }
     }
+    drop(sessions);
+    release_freed_memory();
     let finish = |sums: HashMap<ValueId, Sums>| sums.into_iter().map(|(value, sums)| (value, sums.finish())).collect();
     Ok(totals.into_iter().map(finish).collect())
 }

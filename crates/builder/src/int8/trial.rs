@@ -11,7 +11,7 @@ use crate::{CancelFlag, Error, Progress, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use trtforge_graph::{Graph, Model, Tensor};
-use trtforge_onnxruntime::{OnnxRuntime, Session, SessionConfig, Watched, Watcher};
+use trtforge_onnxruntime::{OnnxRuntime, Session, SessionConfig, Watched, Watcher, release_freed_memory};
 
 type Named = Vec<(String, Tensor)>;
 
@@ -78,7 +78,7 @@ impl<'a> TrialGround<'a> {
 
     /// Sessions of the network in 32 bits, one for each thread, whose watchers see the values `names`.
     pub(super) fn watched<W: Watcher>(&self, names: &[&str], watcher: impl Fn() -> W) -> Result<Vec<Watched<W>>> {
-        let config = SessionConfig { threads: 1, ..SessionConfig::default() };
+        let config = SessionConfig { threads: 1, memory_arena: false, ..SessionConfig::default() };
         let watchers = (0..self.threads).map(|_| watcher());
         Ok(self.runtime.watch(&model_of(self.graph)?, names, &config, watchers)?)
     }
@@ -129,6 +129,8 @@ impl<'a> TrialGround<'a> {
             loss.add(&self.references[index], &run(session, &self.inputs[index])?);
             Ok(loss)
         })?;
+        drop(sessions);
+        release_freed_memory();
         let mut total = Loss::default();
         losses.iter().for_each(|loss| total.merge(loss));
         Ok(total)
@@ -146,12 +148,14 @@ impl<'a> TrialGround<'a> {
         done: impl Fn(usize) + Sync,
     ) -> Result<Vec<Loss>> {
         let finished = AtomicUsize::new(0);
-        side_by_side(count, &mut self.hands(), |(), index| {
+        let losses = side_by_side(count, &mut self.hands(), |(), index| {
             self.cancel.check()?;
             let loss = self.try_plan(&plan(index), samples)?;
             done(finished.fetch_add(1, Ordering::Relaxed) + 1);
             Ok(loss)
-        })
+        });
+        release_freed_memory();
+        losses
     }
 
     fn try_plan(&self, plan: &Plan, samples: usize) -> Result<Loss> {

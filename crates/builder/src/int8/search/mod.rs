@@ -226,7 +226,10 @@ impl State<'_, '_> {
             && let Some(changed) = self.repair(&groups, &wins, &survey, &mut loss)?
         {
             survey = changed;
-            wins = self.wins(&groups, &loss)?;
+            // For what is only wanted, a look at a sample or two is not worth a second one.
+            if !loss.reaches(&self.search.floor) || self.samples_for(groups.len()) == self.search.ground.samples() {
+                wins = self.wins(&groups, &loss)?;
+            }
         }
         self.leave(&groups, &wins, &survey, &mut loss)?;
         Ok(loss)
