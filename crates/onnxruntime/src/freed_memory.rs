@@ -23,3 +23,25 @@ pub fn release_freed_memory() {
         unsafe { trim(0) };
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    fn what_lies_between_used_blocks_goes_back() {
+        const BLOCK: usize = 64 << 10;
+        let blocks: Vec<Vec<u8>> = (0..2048).map(|_| vec![1; BLOCK]).collect();
+        let kept: Vec<Vec<u8>> = blocks.into_iter().step_by(64).collect();
+        let before = resident_bytes();
+        release_freed_memory();
+        let after = resident_bytes();
+        assert!(after + 1024 * BLOCK < before, "{before} bytes became {after}");
+        assert!(kept.iter().all(|block| block.iter().all(|&byte| byte == 1)));
+    }
+}

@@ -58,13 +58,16 @@ fn search_for(
     search_within(factor, floor_db, wanted, improve, threads, None)
 }
 
+/// Memory of a plan, made up.
+type Bytes<'a> = dyn Fn(&Graph, &Plan) -> u64 + Sync + 'a;
+
 fn search_within(
     factor: f32,
     floor_db: f64,
     wanted: Option<Wanted>,
     improve: bool,
     threads: usize,
-    bytes: Option<&(dyn Fn(&Graph, &Plan) -> u64 + Sync)>,
+    bytes: Option<&Bytes<'_>>,
 ) -> Option<(Graph, Found)> {
     let runtime = runtime()?;
     let graph = typed(&runtime, &model(factor).build());
@@ -136,7 +139,7 @@ fn what_is_only_wanted_must_fit() {
     let quantized = |graph: &Graph, plan: &Plan, name: &str| {
         plan.placement.tensors.keys().any(|&value| graph.value(value).name == name)
     };
-    let within = |bytes: &(dyn Fn(&Graph, &Plan) -> u64 + Sync), floor_db: f64| {
+    let within = |bytes: &Bytes<'_>, floor_db: f64| {
         let wanted = Some(Wanted { channel_db: 500.0, expendable: 1.0 });
         search_within(2000.0, floor_db, wanted, true, 2, Some(bytes))
     };
