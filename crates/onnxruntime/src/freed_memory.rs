@@ -28,14 +28,13 @@ pub fn release_freed_memory() {
 mod tests {
     use super::*;
 
-    fn resident_bytes() -> usize {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    }
-
     #[test]
     fn what_lies_between_used_blocks_goes_back() {
         const BLOCK: usize = 64 << 10;
+        let resident_bytes = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
         let blocks: Vec<Vec<u8>> = (0..2048).map(|_| vec![1; BLOCK]).collect();
         let kept: Vec<Vec<u8>> = blocks.into_iter().step_by(64).collect();
         let before = resident_bytes();
