@@ -22,7 +22,7 @@ const SAMPLES: usize = 16;
 const POSITIONS_PER_WEIGHT: usize = 3;
 const LEAST_POSITIONS: usize = 1024;
 /// Bytes of covariances that are held at once.
-const HELD_BYTES: usize = 96 << 20;
+const HELD_BYTES: usize = 48 << 20;
 /// What is added to the diagonal, in mean variances: the samples do not show everything.
 const DAMPING: f32 = 0.01;
 /// Most rounds over the weights of an output channel.
