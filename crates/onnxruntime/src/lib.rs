@@ -26,6 +26,7 @@
 
 mod diagnosis;
 mod error;
+mod freed_memory;
 mod half_types;
 mod host_tensor;
 mod infer_types;
@@ -42,6 +43,7 @@ mod usage_reporting;
 mod watch;
 
 pub use error::{Error, Result};
+pub use freed_memory::release_freed_memory;
 pub use infer_types::Types;
 pub use log::{Severity, Warning};
 pub use observe::Observer;

@@ -69,14 +69,14 @@ impl State<'_, '_> {
         Ok(())
     }
 
-    /// Lets the groups that cost most choose again, by what the whole loses. Says whether anything changed.
+    /// Lets the groups that cost most choose again, by what the whole loses. Returns what channels hold then, where anything changed.
     pub(super) fn repair(
         &mut self,
         groups: &[Vec<ValueId>],
         wins: &[f64],
         seen: &Survey,
         loss: &mut Loss,
-    ) -> Result<bool> {
+    ) -> Result<Option<Survey>> {
         let most = self.most_repaired();
         let worst = costliest(wins, loss.share(&self.search.floor), most);
         let remedies: Vec<Vec<Remedy>> = worst.iter().map(|&index| self.remedies(&groups[index], seen)).collect();
@@ -91,7 +91,7 @@ impl State<'_, '_> {
             .flat_map(|(&index, own)| own.iter().enumerate().map(move |(round, remedy)| (index, remedy, round)))
             .collect();
         if tries.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let (ground, progress) = (self.search.ground, self.search.progress);
         let samples = self.samples_for(tries.len());
@@ -122,7 +122,7 @@ impl State<'_, '_> {
             }
         }
         if changed == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         self.round(&stale)?;
         let survey = self.look()?;
@@ -131,7 +131,7 @@ impl State<'_, '_> {
         if found.share(&self.search.floor) >= loss.share(&self.search.floor) {
             self.plan = before;
             self.methods = methods;
-            return Ok(false);
+            return Ok(None);
         }
         self.notes.push(format!(
             "{changed} of {} quantized in another way: {:.1} dB became {:.1} dB",
@@ -140,7 +140,7 @@ impl State<'_, '_> {
             found.decibel(&self.search.floor)
         ));
         *loss = found;
-        Ok(true)
+        Ok(Some(survey))
     }
 
     /// Groups that may look for something better.
