@@ -8,7 +8,7 @@ use crate::int8::survey::{ChannelStatistics, Survey};
 use trtforge_graph::ValueId;
 
 /// Parts of their range that the channels of equalised tensors try.
-const CLIPS: [f32; 3] = [1.25, 1.0, 0.8];
+const CLIPS: [f32; 2] = [1.25, 1.0];
 /// How much of a channel's size equalisation takes away; see [`Equalization::of`].
 const STRENGTHS: [f32; 3] = [1.0, 0.75, 0.5];
 
