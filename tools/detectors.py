@@ -30,10 +30,11 @@ class Network:
     deviation: float = 1.0
     overlap: float = 0.0
 
-    def tensor(self, path):
-        """A photograph as float32 [1, 3, height, width]: (pixel * scale - mean) / deviation."""
+    def tensor(self, path, view=None):
+        """A photograph as float32 [1, 3, height, width]: (pixel * scale - mean) / deviation; as a view shows it."""
         with Image.open(path) as photograph:
-            pixels = self.fitted(photograph.convert("RGB"))
+            photograph = photograph.convert("RGB")
+            pixels = self.fitted(view.of_photograph(photograph) if view else photograph)
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
         scale, mean, deviation = (np.float32(figure) for figure in (self.scale, self.mean, self.deviation))

@@ -9,9 +9,9 @@ use crate::int8::{DEFAULT_FLOOR, Form, Int8Options};
 use crate::io_bytes::largest_io_bytes;
 use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
 use crate::output::{OutputLock, StagedFile, check_clashes};
-use crate::passes::PluginNodes;
+use crate::passes::{PluginNodes, ResolvedShapes};
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
-use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, prepare};
+use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, prepare, prepare_weighed};
 use crate::quantization::existing::{Existing, recognise};
 use crate::quantize::write_model;
 use crate::samples::SampleSource;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use trtforge_graph::{Graph, Model};
-use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_onnxruntime::{OnnxRuntime, release_freed_memory};
 use trtforge_tensorrt::TensorRt;
 
 /// Operators that compute in INT8 unless something speaks against it.
@@ -215,7 +215,8 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
             counted(choice.builds, "build")
         ));
     }
-    let mut prepared = prepare(&prepare_options, progress, cancel)?;
+    let weigh = |model: &Model, shapes: &ResolvedShapes| weigh(options, libraries, model, shapes, cancel);
+    let mut prepared = prepare_weighed(&prepare_options, Some(&weigh), progress, cancel)?;
     let verification = verified(options, &mut prepared, progress, cancel)?;
     let compiled = compile(
         &libraries.tensorrt,
@@ -270,14 +271,7 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
     progress.step("form");
     let cached = cached_tensors(options.prepare.int8.cache.as_deref(), &graph)?;
     let cached = cached.as_ref();
-    let judge = |model: &Model| {
-        let silent: Arc<dyn Progress> = Arc::new(());
-        let watch = Watch { progress: &silent, cancel };
-        let mut timings = Timings::default();
-        let options = compile_options(options);
-        let compiled = compile(&libraries.tensorrt, model, &repaired.shapes, &options, &mut timings, &watch)?;
-        Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
-    };
+    let judge = |model: &Model| weigh(options, libraries, model, &repaired.shapes, cancel);
     let with = |depthwise: bool| {
         let mut prepare = options.prepare.clone();
         prepare.int8.depthwise = depthwise;
@@ -290,7 +284,23 @@ fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -
     let prepare = if depthwise { all } else { half };
     let convert = |graph, placement| convert_for_memory(graph, &prepare, placement, cached);
     let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
+    release_freed_memory();
     Ok(Some(Lean { choice, depthwise }))
+}
+
+/// Weights and activation of a model's engine in bytes, from a build that is thrown away.
+fn weigh(
+    options: &BuildOptions,
+    libraries: &Libraries,
+    model: &Model,
+    shapes: &ResolvedShapes,
+    cancel: &CancelFlag,
+) -> Result<u64> {
+    let silent: Arc<dyn Progress> = Arc::new(());
+    let watch = Watch { progress: &silent, cancel };
+    let mut timings = Timings::default();
+    let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options(options), &mut timings, &watch)?;
+    Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
 }
 
 /// The tensors of a calibration cache: those of its file, or those that it will have once it is written.

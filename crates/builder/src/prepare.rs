@@ -2,7 +2,7 @@
 
 use crate::calibration::observe_ranges;
 use crate::form::LeanForm;
-use crate::int8::{Deciding, Decision, Form, Int8Options, Plan, plan_for_memory};
+use crate::int8::{Deciding, Decision, Form, Int8Options, Plan, WeighWith, plan_for_memory};
 use crate::passes::{
     CancelCasts, ConvertToHalf, HalfInputsOutputs, Pass, PluginNodes, RaiseOpset, RemoveIdentities, RepairEfficientNms,
     ResolvedShapes, WeightForm, freeze_shapes, resolve_shapes, run_pass,
@@ -17,7 +17,7 @@ use crate::{CancelFlag, Error, Progress, Result};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use trtforge_graph::{ElementType, Graph, Model, ValueType};
-use trtforge_onnxruntime::OnnxRuntime;
+use trtforge_onnxruntime::{OnnxRuntime, release_freed_memory};
 use trtforge_vision::Preprocess;
 
 /// Observed magnitudes on the user's own samples may reach a quarter of the half range: other inputs may go further.
@@ -110,6 +110,19 @@ pub struct Prepared {
 /// # Errors
 /// [`Error::NoCache`] where INT8 is to be read from a cache that neither is there nor can be made; those of the steps. Nothing is written except dumps that were asked for.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &CancelFlag) -> Result<Prepared> {
+    prepare_weighed(options, None, progress, cancel)
+}
+
+/// As [`prepare`]; where there is someone who can say what the engine of a model takes, INT8 keeps an eye on it.
+///
+/// # Errors
+/// As for [`prepare`].
+pub(crate) fn prepare_weighed(
+    options: &PrepareOptions,
+    weigh: Option<&WeighModel<'_>>,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Prepared> {
     if options.precision == Precision::Auto {
         return Err(Error::PrecisionUnavailable { precision: options.precision.name() });
     }
@@ -119,7 +132,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Progress, cancel: &Cance
     {
         return Err(Error::NoCache { path: cache.clone() });
     }
-    Preparation { options, progress, cancel, timings: Timings::default() }.run()
+    Preparation { options, weigh, progress, cancel, timings: Timings::default() }.run()
 }
 
 impl Prepared {
@@ -129,8 +142,12 @@ impl Prepared {
     }
 }
 
+/// Weights and activation, in bytes, of the engine of a converted model.
+pub(crate) type WeighModel<'a> = dyn Fn(&Model, &ResolvedShapes) -> Result<u64> + Sync + 'a;
+
 struct Preparation<'a> {
     options: &'a PrepareOptions,
+    weigh: Option<&'a WeighModel<'a>>,
     progress: &'a dyn Progress,
     cancel: &'a CancelFlag,
     timings: Timings,
@@ -182,7 +199,7 @@ impl Preparation<'_> {
             return Ok(self.prepared(repaired, reference, shapes, table, ranges));
         }
         drop(repaired);
-        let converted = self.stage(Stage::Convert, |this| this.convert(graph, &table))?;
+        let converted = self.stage(Stage::Convert, |this| convert(graph, &table, this.options, this.progress))?;
         self.dump(Stage::Convert, &converted)?;
         Ok(self.prepared(converted, reference, shapes, table, ranges))
     }
@@ -192,6 +209,7 @@ impl Preparation<'_> {
         self.progress.step(stage.name());
         let start = std::time::Instant::now();
         let result = work(self);
+        release_freed_memory();
         self.timings.add(stage, start.elapsed().as_secs_f64() * 1e3);
         result
     }
@@ -339,7 +357,8 @@ impl Preparation<'_> {
         }
         let names = graph.value_ids().map(|value| graph.value(value).name.clone()).collect();
         self.options.form.restructure(&mut graph, self.progress)?;
-        let decision = self.stage(Stage::Calibrate, |this| this.calibrate(runtime, &graph, &names, &shapes))?;
+        let decision =
+            self.stage(Stage::Calibrate, |this| this.calibrate(runtime, &graph, &names, &shapes, &plugins))?;
         let mut table = decision.half.clone();
         decision.found.plan.placement.rows.iter().for_each(|(&node, row)| table.set(node, row.clone()));
         let before = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
@@ -349,8 +368,10 @@ impl Preparation<'_> {
             prepared.decision = Some(decision);
             return Ok(prepared);
         }
-        let converted =
-            self.stage(Stage::Convert, |this| this.convert_plan(graph, &decision.found.plan, &decision.half))?;
+        let converted = self.stage(Stage::Convert, |this| {
+            let (plan, half) = (&decision.found.plan, &decision.half);
+            convert_plan(graph, plan, half, this.options, this.progress)
+        })?;
         let converted = plugins.put_back(converted);
         self.dump(Stage::Convert, &converted)?;
         let mut prepared = self.prepared(converted, reference, shapes, table, Some(decision.ranges.clone()));
@@ -364,6 +385,7 @@ impl Preparation<'_> {
         graph: &Graph,
         names: &HashSet<String>,
         shapes: &ResolvedShapes,
+        plugins: &PluginNodes,
     ) -> Result<Decision> {
         let model = graph.clone().into_model().map_err(Error::pass("calibrate"))?;
         let samples = open_samples(self.options, &self.options.model, &model, shapes)?;
@@ -379,6 +401,12 @@ impl Preparation<'_> {
             .iter()
             .filter(|keep| !graph.node_ids().any(|node| keep.pattern.is_match(&node_label(graph, node))));
         patterns.for_each(|keep| self.progress.note(&format!("--keep pattern `{}` matches no node", keep.pattern)));
+        let weigh = self.weigh.map(|weigh| {
+            |plan: &Plan, half: &PrecisionTable| {
+                let converted = convert_plan(graph.clone(), plan, half, self.options, &())?;
+                weigh(&plugins.clone().put_back(converted), shapes)
+            }
+        });
         let deciding = Deciding {
             runtime,
             graph,
@@ -387,6 +415,7 @@ impl Preparation<'_> {
             samples: &samples,
             options: self.options,
             half_limit: self.half_limit(),
+            memory: weigh.as_ref().map(|weigh| weigh as &WeighWith<'_>),
             progress: self.progress,
             cancel: self.cancel,
         };
@@ -394,30 +423,41 @@ impl Preparation<'_> {
         decision.found.notes.iter().for_each(|note| self.progress.note(note));
         Ok(decision)
     }
+}
 
-    /// Applies a plan and converts what is left to half precision.
-    fn convert_plan(&mut self, mut graph: Graph, plan: &Plan, half: &PrecisionTable) -> Result<Model> {
-        let inserted = plan.apply(&mut graph, WeightForm::Integers)?;
-        let mut half = half.clone();
-        inserted.carry_over(&graph, &mut half);
-        let converted = self.convert(graph, &half)?;
-        if self.options.form.is_plain() {
-            return Ok(converted);
-        }
-        let mut graph = Graph::new(converted).map_err(Error::pass("bands"))?;
-        self.options.form.band(&mut graph)?;
-        graph.into_model().map_err(Error::pass("bands"))
+/// Applies a plan, converts what is left to half precision, and cuts the bands.
+fn convert_plan(
+    mut graph: Graph,
+    plan: &Plan,
+    half: &PrecisionTable,
+    options: &PrepareOptions,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    let inserted = plan.apply(&mut graph, WeightForm::Integers)?;
+    let mut half = half.clone();
+    inserted.carry_over(&graph, &mut half);
+    let converted = convert(graph, &half, options, progress)?;
+    if options.form.is_plain() {
+        return Ok(converted);
     }
+    let mut graph = Graph::new(converted).map_err(Error::pass("bands"))?;
+    options.form.band(&mut graph)?;
+    graph.into_model().map_err(Error::pass("bands"))
+}
 
-    fn convert(&mut self, mut graph: Graph, table: &PrecisionTable) -> Result<Model> {
-        to_half(&mut graph, table)?;
-        if self.options.half_io {
-            run_pass(&HalfInputsOutputs, &mut graph, self.progress)?;
-        }
-        run_pass(&CancelCasts, &mut graph, self.progress)?;
-        graph.remove_dead();
-        graph.into_model().map_err(Error::pass("convert-to-half"))
+fn convert(
+    mut graph: Graph,
+    table: &PrecisionTable,
+    options: &PrepareOptions,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    to_half(&mut graph, table)?;
+    if options.half_io {
+        run_pass(&HalfInputsOutputs, &mut graph, progress)?;
     }
+    run_pass(&CancelCasts, &mut graph, progress)?;
+    graph.remove_dead();
+    graph.into_model().map_err(Error::pass("convert-to-half"))
 }
 
 /// The graph of a model with the type of every value: those recorded in the model, completed by ONNX Runtime where some are missing.

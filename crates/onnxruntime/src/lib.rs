@@ -28,6 +28,7 @@
 mod bound;
 mod diagnosis;
 mod error;
+mod freed_memory;
 mod half_types;
 mod host_tensor;
 mod infer_types;
@@ -45,6 +46,7 @@ mod watch;
 
 pub use bound::{Binding, Buffer, SharedSession};
 pub use error::{Error, Result};
+pub use freed_memory::release_freed_memory;
 pub use infer_types::Types;
 pub use log::{Severity, Warning};
 pub use observe::Observer;

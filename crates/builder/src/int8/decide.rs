@@ -3,7 +3,7 @@
 use super::correction::corrections;
 use super::plan::Plan;
 use super::policy::{Form, left_to_half};
-use super::search::{Found, Search, Wanted};
+use super::search::{Found, Search, Wanted, Weigh};
 use super::survey::{ChannelStatistics, Survey};
 use super::trial::TrialGround;
 use super::work::Work;
@@ -23,8 +23,10 @@ use trtforge_onnxruntime::OnnxRuntime;
 
 /// Samples that quantized forms are tried on.
 pub const TRIED_SAMPLES: usize = 16;
-/// Samples that channels are looked at on.
-const SURVEYED_SAMPLES: usize = 64;
+/// Most and fewest samples that channels are looked at on.
+const SURVEYED_SAMPLES: (usize, usize) = (64, 16);
+/// Multiply-accumulate operations that a look at the channels may take, as far as the fewest samples allow: means and ranges change little after some dozen images.
+const SURVEY_OPERATIONS: f64 = 5e11;
 /// What the search reaches beyond the floor, in decibel, because the rest is rounded to half precision afterwards.
 const MARGIN_DB: f64 = 0.3;
 
@@ -114,6 +116,9 @@ struct Calibrated {
     made_by: Option<String>,
 }
 
+/// As [`Weigh`], given which precision nodes have where they are not INT8.
+pub(crate) type WeighWith<'a> = dyn Fn(&Plan, &PrecisionTable) -> Result<u64> + Sync + 'a;
+
 /// Everything a decision needs.
 pub(crate) struct Deciding<'a> {
     pub(crate) runtime: &'a OnnxRuntime,
@@ -125,6 +130,8 @@ pub(crate) struct Deciding<'a> {
     pub(crate) options: &'a PrepareOptions,
     /// Largest magnitude that half precision may have been seen with.
     pub(crate) half_limit: f32,
+    /// What the engine of a plan takes, where that can be found out.
+    pub(crate) memory: Option<&'a WeighWith<'a>>,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancelFlag,
 }
@@ -151,12 +158,13 @@ impl Deciding<'_> {
             self.graph,
             self.samples,
             TRIED_SAMPLES,
-            SURVEYED_SAMPLES,
+            surveyed_samples(Work::of(self.graph).total()),
             threads,
             self.cancel,
         )?
         .heard_by(self.progress);
         let known = |name: &str| calibrated.histograms.contains_key(name) || calibrated.scales.contains_key(name);
+        let weigh = self.memory.map(|weigh| |plan: &Plan| weigh(plan, &half));
         let search = Search {
             ground: &ground,
             half: &half,
@@ -167,6 +175,7 @@ impl Deciding<'_> {
             method: Method::of(options.method),
             floor: beyond(options.floor.unwrap_or(DEFAULT_FLOOR)),
             wanted: options.floor.is_none().then_some(WANTED),
+            memory: weigh.as_ref().map(|weigh| weigh as &Weigh<'_>),
             form: self.options.form.placement,
             depthwise: options.depthwise,
             improve: options.search,
@@ -347,6 +356,12 @@ impl Calibrated {
 
 fn scales_of(cache: &CalibrationCache) -> HashMap<String, f32> {
     cache.entries().iter().map(|(name, scale)| (name.clone(), *scale)).collect()
+}
+
+/// Samples that channels of a network of so many operations are looked at on.
+fn surveyed_samples(operations: f64) -> usize {
+    let (most, fewest) = SURVEYED_SAMPLES;
+    ((SURVEY_OPERATIONS / operations.max(1.0)) as usize).clamp(fewest, most)
 }
 
 /// A floor a little above another.

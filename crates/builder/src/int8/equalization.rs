@@ -40,14 +40,16 @@ impl Equalization {
     /// Gives the channels of a tensor one size, and one centre where `shift` is set. Returns the threshold of the equalised tensor as well.
     ///
     /// A factor is `size^strength / rms^(1 - strength)`, scaled to lie around 1: with strength 1 all channels become equally large, with less of it a channel whose weights
-    /// are large keeps more of its size, so that the weights do not suffer for it (Xiao et al., SmoothQuant, 2023).
+    /// are large keeps more of its size, so that the weights do not suffer for it (Xiao et al., SmoothQuant, 2023). What `clip` leaves of a channel's range, from 0 to 1,
+    /// is cut off at the end that lies farther from the mean.
     pub fn of(
         channels: &[ChannelStatistics],
         weight_rms: &[f32],
         strength: f32,
+        clip: f32,
         shift: bool,
     ) -> Option<(Equalization, f32)> {
-        let placed: Vec<(f32, f32)> = channels.iter().map(|channel| channel.place(shift)).collect();
+        let placed: Vec<(f32, f32)> = channels.iter().map(|channel| channel.place(clip, shift)).collect();
         let largest = placed.iter().fold(0f32, |largest, (size, _)| largest.max(*size));
         if channels.len() < 2 || largest <= 0.0 || !largest.is_finite() || weight_rms.len() != channels.len() {
             return None;
@@ -67,9 +69,14 @@ impl Equalization {
 }
 
 impl ChannelStatistics {
-    /// Size and centre of a channel.
-    fn place(&self, shift: bool) -> (f32, f32) {
-        if shift { ((self.max - self.min) / 2.0, (self.max + self.min) / 2.0) } else { (self.max.max(-self.min), 0.0) }
+    /// Size and centre of a channel whose range is clipped to a part of it.
+    fn place(&self, clip: f32, shift: bool) -> (f32, f32) {
+        if !shift {
+            return (clip * self.max.max(-self.min), 0.0);
+        }
+        let size = clip * (self.max - self.min) / 2.0;
+        let longer_above = f64::from(self.max) - self.mean >= self.mean - f64::from(self.min);
+        (size, if longer_above { self.min + size } else { self.max - size })
     }
 }
 
@@ -123,7 +130,8 @@ mod tests {
 
     #[test]
     fn equalised_channels_reach_the_threshold() {
-        let (found, threshold) = Equalization::of(&[channel(1.0), channel(16.0)], &[1.0, 1.0], 1.0, false).unwrap();
+        let (found, threshold) =
+            Equalization::of(&[channel(1.0), channel(16.0)], &[1.0, 1.0], 1.0, 1.0, false).unwrap();
         let factors = found.factors;
         assert!((1.0 / factors[0] - threshold).abs() < 1e-5 && (16.0 / factors[1] - threshold).abs() < 1e-5);
         assert!((factors[0] * factors[1] - 1.0).abs() < 1e-5 && found.offsets == [0.0, 0.0]);
@@ -132,7 +140,7 @@ mod tests {
     #[test]
     fn a_shift_centres_each_channel() {
         let one_sided = ChannelStatistics { min: -0.25, max: 7.75, ..ChannelStatistics::default() };
-        let (found, threshold) = Equalization::of(&[one_sided, one_sided], &[1.0, 1.0], 1.0, true).unwrap();
+        let (found, threshold) = Equalization::of(&[one_sided, one_sided], &[1.0, 1.0], 1.0, 1.0, true).unwrap();
         assert_eq!((found.offsets[0], threshold), (3.75, 4.0));
         let (found, threshold) = Equalization::centre(&[one_sided, channel(1.0)], 3.75);
         assert_eq!((found.offsets[1], threshold), (1.75, 2.0));
@@ -140,8 +148,8 @@ mod tests {
 
     #[test]
     fn dead_channels_are_not_blown_up() {
-        let (found, _) = Equalization::of(&[channel(0.0), channel(1.0)], &[1.0, 1.0], 1.0, false).unwrap();
+        let (found, _) = Equalization::of(&[channel(0.0), channel(1.0)], &[1.0, 1.0], 1.0, 1.0, false).unwrap();
         assert!(found.factors[1] / found.factors[0] <= WIDEST * 1.001);
-        assert!(Equalization::of(&[channel(0.0), channel(0.0)], &[1.0, 1.0], 1.0, false).is_none());
+        assert!(Equalization::of(&[channel(0.0), channel(0.0)], &[1.0, 1.0], 1.0, 1.0, false).is_none());
     }
 }

@@ -10,6 +10,9 @@ use super::survey::{ChannelStatistics, Survey};
 use super::weights::WeightSlot;
 use trtforge_graph::{Graph, NodeId, ValueId};
 
+/// Share of the noise of nearest rounding that rounding for what the weights multiply leaves; see [`super::rounding`].
+const LEFT_BY_ROUNDING: f64 = 0.4;
+
 /// The noise that the plan's quantization of these tensors, and of the weights that read them, brings to the outputs of their readers; `None` where nothing was
 /// seen of them. Mean errors are not part of it, since the readers' biases take them back.
 pub(super) fn noise(graph: &Graph, plan: &Plan, survey: &Survey, tensors: &[ValueId]) -> Option<f64> {
@@ -45,7 +48,7 @@ fn behind(
     map.for_each(|index, input, _| {
         let (weight, channel) = (f64::from(exact[index]), &channels[input]);
         let rounding = f64::from(rounded[index]) / factor(input) - weight;
-        noise += channel.noise * weight * weight + channel.variance * rounding * rounding;
+        noise += channel.noise * weight * weight + LEFT_BY_ROUNDING * channel.variance * rounding * rounding;
     });
     Some(noise)
 }

@@ -8,11 +8,11 @@ use super::channels::ChannelMap;
 use super::plan::Plan;
 use super::trial::{TrialGround, side_by_side};
 use super::weights::QuantizedWeight;
-use crate::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use crate::Result;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use trtforge_graph::{Graph, NodeId, Tensor};
-use trtforge_onnxruntime::{Observer, SessionConfig};
+use trtforge_onnxruntime::{Watched, Watcher, release_freed_memory};
 
 /// Most weights of one output channel; the covariance grows with its square.
 const LONGEST: usize = 1152;
@@ -22,7 +22,7 @@ const SAMPLES: usize = 16;
 const POSITIONS_PER_WEIGHT: usize = 3;
 const LEAST_POSITIONS: usize = 1024;
 /// Bytes of covariances that are held at once.
-const HELD_BYTES: usize = 192 << 20;
+const HELD_BYTES: usize = 48 << 20;
 /// What is added to the diagonal, in mean variances: the samples do not show everything.
 const DAMPING: f32 = 0.01;
 /// Most rounds over the weights of an output channel.
@@ -44,27 +44,22 @@ pub struct Rounded {
 pub(super) fn rounded(ground: &TrialGround<'_>, plan: &Plan, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Rounded>> {
     let graph = ground.graph();
     let wanted = nodes.iter().filter(|node| plan.placement.weights.contains_key(node));
-    let windows: Vec<Window> = wanted.filter_map(|&node| Window::of(graph, node)).collect();
+    let windows: Vec<Arc<Window>> = wanted.filter_map(|&node| Window::of(graph, node)).map(Arc::new).collect();
     let mut found = BTreeMap::new();
     let mut rest = windows.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |window: &&Window| {
-            bytes += window.length * window.length * size_of::<f32>();
+        let fits = |window: &&Arc<Window>| {
+            bytes += triangle(window.length) * size_of::<f32>();
             bytes <= HELD_BYTES
         };
         let (batch, more) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = more;
         let covariances = covariances(ground, batch)?;
-        let rounded = side_by_side(
-            batch.len(),
-            ground.threads(),
-            || Ok(()),
-            |(), index| {
-                ground.cancel().check()?;
-                Ok(round(graph, plan, &batch[index], &covariances[index]).map(|rounded| (batch[index].node, rounded)))
-            },
-        )?;
+        let rounded = side_by_side(batch.len(), &mut ground.hands(), |(), index| {
+            ground.cancel().check()?;
+            Ok(round(graph, plan, &batch[index], &covariances[index]).map(|rounded| (batch[index].node, rounded)))
+        })?;
         found.extend(rounded.into_iter().flatten());
     }
     Ok(found)
@@ -108,10 +103,8 @@ impl Window {
     }
 
     /// Rows of inputs, each in the order of the weights, at evenly spread output positions of one sample.
-    fn rows(&self, tensor: &Tensor, sample: usize) -> Vec<f32> {
-        let (&[_, channels, height, width], Ok(values)) = (tensor.shape.as_slice(), tensor.as_slice::<f32>()) else {
-            return vec![];
-        };
+    fn rows(&self, shape: &[i64], values: &[f32], sample: usize) -> Vec<f32> {
+        let &[_, channels, height, width] = shape else { return vec![] };
         let (channels, height, width) = (channels as usize, height as usize, width as usize);
         let extent = |axis: usize, size: usize| {
             let reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1;
@@ -147,6 +140,7 @@ impl Window {
 
 /// Sums over rows of inputs.
 struct Covariance {
+    /// Of each pair of inputs once: row `i` holds those of `i` with itself and all behind it.
     products: Vec<f32>,
     sums: Vec<f64>,
     rows: usize,
@@ -154,7 +148,7 @@ struct Covariance {
 
 impl Covariance {
     fn new(length: usize) -> Covariance {
-        Covariance { products: vec![0.0; length * length], sums: vec![0.0; length], rows: 0 }
+        Covariance { products: vec![0.0; triangle(length)], sums: vec![0.0; length], rows: 0 }
     }
 
     fn add(&mut self, rows: &[f32]) {
@@ -163,18 +157,18 @@ impl Covariance {
         for four in rows.chunks(4 * length) {
             let row = |index: usize| four.get(index * length..(index + 1) * length).unwrap_or_default();
             let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            let mut rest = self.products.as_mut_slice();
             for i in 0..length {
-                let products = &mut self.products[i * length..(i + 1) * length];
+                let products;
+                (products, rest) = rest.split_at_mut(length - i);
                 if d.is_empty() {
                     for row in [a, b, c] {
-                        row.get(i).into_iter().for_each(|&x| axpy(&mut products[i..], x, &row[i..]));
+                        row.get(i).into_iter().for_each(|&x| axpy(products, x, &row[i..]));
                     }
                     continue;
                 }
                 let (w, x, y, z) = (a[i], b[i], c[i], d[i]);
-                for ((((p, a), b), c), d) in
-                    products[i..].iter_mut().zip(&a[i..]).zip(&b[i..]).zip(&c[i..]).zip(&d[i..])
-                {
+                for ((((p, a), b), c), d) in products.iter_mut().zip(&a[i..]).zip(&b[i..]).zip(&c[i..]).zip(&d[i..]) {
                     *p += w * a + x * b + y * c + z * d;
                 }
             }
@@ -189,9 +183,10 @@ impl Covariance {
     fn finish(&self, factors: impl Fn(usize) -> f32) -> Vec<f32> {
         let (length, count) = (self.sums.len(), self.rows.max(1) as f64);
         let mut matrix = vec![0f32; length * length];
+        let mut products = self.products.iter();
         for i in 0..length {
-            for j in i..length {
-                let product = f64::from(self.products[i * length + j]) / count;
+            for (j, &product) in (i..length).zip(&mut products) {
+                let product = f64::from(product) / count;
                 let covariance =
                     (product - self.sums[i] * self.sums[j] / count / count) as f32 / (factors(i) * factors(j));
                 (matrix[i * length + j], matrix[j * length + i]) = (covariance, covariance);
@@ -203,81 +198,80 @@ impl Covariance {
     }
 }
 
+/// Numbers above and on the diagonal of a square matrix.
+fn triangle(length: usize) -> usize {
+    length * (length + 1) / 2
+}
+
 fn axpy(sums: &mut [f32], factor: f32, values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += factor * value);
 }
 
 /// The covariance of what each window sees. The network runs in 32 bits; what samples show is added in their order, whatever the number of threads.
-fn covariances(ground: &TrialGround<'_>, windows: &[Window]) -> Result<Vec<Covariance>> {
-    let graph = ground.graph();
-    let inputs: Vec<&str> = graph.graph_inputs().iter().map(|&value| graph.value(value).name.as_str()).collect();
-    let mut by_input: HashMap<&str, Vec<usize>> = HashMap::new();
+fn covariances(ground: &TrialGround<'_>, windows: &[Arc<Window>]) -> Result<Vec<Covariance>> {
+    let mut by_input: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, window) in windows.iter().enumerate() {
         by_input.entry(&window.input).or_default().push(index);
     }
-    let inner: Vec<&str> = by_input.keys().copied().filter(|name| !inputs.contains(name)).collect();
-    let model = graph.clone().into_model().map_err(Error::pass("rounding"))?;
-    let open = || -> Result<Observer> {
-        let config = SessionConfig { threads: 1, ..SessionConfig::default() };
-        Ok(ground.runtime().observe(&model, &inner, &config)?)
-    };
+    let names: Vec<&str> = by_input.keys().copied().collect();
+    let (windows_of, own): (Vec<_>, Vec<_>) = (by_input.values().cloned().collect(), windows.to_vec());
+    let view = Arc::new(View { windows: own, windows_of });
+    let mut sessions = ground.watched(&names, || Rows { view: Arc::clone(&view), sample: 0, rows: vec![] })?;
     let sums: Vec<Mutex<Covariance>> = windows.iter().map(|w| Mutex::new(Covariance::new(w.length))).collect();
     let surveyed = ground.surveyed();
     let count = surveyed.len().min(SAMPLES);
     let chosen: Vec<usize> = (0..count).map(|position| surveyed[position * surveyed.len() / count]).collect();
-    let observers: Mutex<Vec<Observer>> = Mutex::new(Vec::new());
     for (part, samples) in chosen.chunks(ground.threads()).enumerate() {
-        let seen = side_by_side(
-            samples.len(),
-            ground.threads(),
-            || match observers.lock().ok().and_then(|mut idle| idle.pop()) {
-                Some(observer) => Ok(Lent(Some(observer), &observers)),
-                None => Ok(Lent(Some(open()?), &observers)),
-            },
-            |lent, index| {
-                ground.cancel().check()?;
-                let sample = part * ground.threads() + index;
-                let mut rows: Vec<Vec<f32>> = windows.iter().map(|_| vec![]).collect();
-                let inputs = ground.sample(samples[index])?;
-                let borrowed: Vec<(&str, &Tensor)> =
-                    inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-                let mut see = |name: &str, tensor: &Tensor| {
-                    for &window in by_input.get(name).into_iter().flatten() {
-                        rows[window] = windows[window].rows(tensor, sample);
-                    }
-                };
-                borrowed.iter().for_each(|(name, tensor)| see(name, tensor));
-                if let (Some(observer), false) = (lent.0.as_mut(), inputs.is_empty() || inner.is_empty()) {
-                    observer.run(&borrowed, see)?;
-                }
-                Ok(rows)
-            },
-        )?;
+        let seen = side_by_side(samples.len(), &mut sessions, |session, index| {
+            ground.cancel().check()?;
+            view.rows(session, part * ground.threads() + index, &ground.sample(samples[index])?)
+        })?;
         let done = part * ground.threads() + samples.len();
         ground.progress().advance("samples seen by weights", done as u64, count as u64);
-        side_by_side(
-            windows.len(),
-            ground.threads(),
-            || Ok(()),
-            |(), window| {
-                ground.cancel().check()?;
-                if let Ok(mut sums) = sums[window].lock() {
-                    seen.iter().for_each(|rows| sums.add(&rows[window]));
-                }
-                Ok(())
-            },
-        )?;
+        side_by_side(windows.len(), &mut ground.hands(), |(), window| {
+            ground.cancel().check()?;
+            if let Ok(mut sums) = sums[window].lock() {
+                seen.iter().for_each(|rows| sums.add(&rows[window]));
+            }
+            Ok(())
+        })?;
     }
+    drop(sessions);
+    release_freed_memory();
     Ok(sums.into_iter().map(|sums| sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect())
 }
 
-/// An observer that goes back to where it came from.
-struct Lent<'a>(Option<Observer>, &'a Mutex<Vec<Observer>>);
+/// What is seen of a run: windows, and which of them each watched tensor is the input of.
+struct View {
+    windows: Vec<Arc<Window>>,
+    windows_of: Vec<Vec<usize>>,
+}
 
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let (Some(observer), Ok(mut idle)) = (self.0.take(), self.1.lock()) {
-            idle.push(observer);
+impl View {
+    /// The rows of each window in one sample.
+    fn rows(&self, session: &mut Watched<Rows>, sample: usize, inputs: &[(String, Tensor)]) -> Result<Vec<Vec<f32>>> {
+        let nothing: Vec<Vec<f32>> = self.windows.iter().map(|_| vec![]).collect();
+        if inputs.is_empty() {
+            return Ok(nothing);
+        }
+        (session.watcher().sample, session.watcher().rows) = (sample, nothing);
+        let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        session.run(&borrowed)?;
+        Ok(std::mem::take(&mut session.watcher().rows))
+    }
+}
+
+/// Takes the rows of every window from one run.
+struct Rows {
+    view: Arc<View>,
+    sample: usize,
+    rows: Vec<Vec<f32>>,
+}
+
+impl Watcher for Rows {
+    fn see(&mut self, index: usize, shape: &[i64], values: &[f32]) {
+        for &window in &self.view.windows_of[index] {
+            self.rows[window] = self.view.windows[window].rows(shape, values, self.sample);
         }
     }
 }

@@ -5,11 +5,12 @@
 
 use super::plan::Plan;
 use super::trial::{TrialGround, side_by_side};
-use crate::{Error, Result};
+use crate::Result;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trtforge_graph::{Graph, Tensor, ValueId};
-use trtforge_onnxruntime::{Observer, SessionConfig};
+use trtforge_graph::{Tensor, ValueId};
+use trtforge_onnxruntime::{Watched, Watcher, release_freed_memory};
 
 /// Samples that a thread looks at before their sums are added up.
 const SAMPLES_PER_THREAD: usize = 4;
@@ -37,37 +38,38 @@ pub struct ChannelStatistics {
 /// Statistics of each channel, the second dimension of a tensor.
 pub type Survey = HashMap<ValueId, Vec<ChannelStatistics>>;
 
-/// Surveys the tensors of all plans, each with its own scales and factors, on up to `most` samples; the network runs once per sample for all of them.
+/// Surveys the tensors of all plans, each with its own scales and factors, on these samples; the network runs once per sample for all of them.
 ///
 /// # Errors
-/// Those of ONNX Runtime and of the samples; [`Error::Cancelled`].
-pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<Vec<Survey>> {
+/// Those of ONNX Runtime and of the samples; [`Cancelled`](crate::Error::Cancelled).
+pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], samples: &[usize]) -> Result<Vec<Survey>> {
     let wanted: BTreeSet<ValueId> = plans.iter().flat_map(|plan| plan.placement.tensors.keys().copied()).collect();
     if wanted.is_empty() {
         return Ok(plans.iter().map(|_| Survey::new()).collect());
     }
-    let look = Look::new(ground, plans, &wanted, most);
+    let graph = ground.graph();
+    let values: Vec<ValueId> = wanted.into_iter().collect();
+    let names: Vec<&str> = values.iter().map(|&value| graph.value(value).name.as_str()).collect();
+    let look = Arc::new(Look { plans: plans.iter().map(|&plan| plan.clone()).collect(), values });
+    let mut sessions = ground.watched(&names, || Sight { look: Arc::clone(&look), sums: vec![] })?;
     let done = AtomicUsize::new(0);
     let mut totals: Vec<HashMap<ValueId, Sums>> = plans.iter().map(|_| HashMap::new()).collect();
     // A few samples at a time: the sums of all of them would take more memory than the network.
-    for chosen in look.samples.chunks(SAMPLES_PER_THREAD * ground.threads()) {
-        let samples = side_by_side(
-            chosen.len(),
-            ground.threads(),
-            || look.open(),
-            |observer, index| {
-                let sample = look.sample(observer, chosen[index])?;
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                ground.progress().advance("samples looked at", done as u64, look.samples.len() as u64);
-                Ok(sample)
-            },
-        )?;
-        for sample in samples {
+    for part in samples.chunks(SAMPLES_PER_THREAD * ground.threads()) {
+        let seen = side_by_side(part.len(), &mut sessions, |session, index| {
+            let sample = look.sample(ground, session, part[index])?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            ground.progress().advance("samples looked at", done as u64, samples.len() as u64);
+            Ok(sample)
+        })?;
+        for sample in seen {
             for (total, sums) in totals.iter_mut().zip(sample) {
                 sums.into_iter().for_each(|(value, sums)| total.entry(value).or_default().merge(sums));
             }
         }
     }
+    drop(sessions);
+    release_freed_memory();
     let finish = |sums: HashMap<ValueId, Sums>| sums.into_iter().map(|(value, sums)| (value, sums.finish())).collect();
     Ok(totals.into_iter().map(finish).collect())
 }
@@ -75,54 +77,44 @@ pub fn survey(ground: &TrialGround<'_>, plans: &[&Plan], most: usize) -> Result<
 /// What one sample shows, for each plan.
 type Sample = Vec<HashMap<ValueId, Sums>>;
 
-struct Look<'a> {
-    ground: &'a TrialGround<'a>,
-    plans: &'a [&'a Plan],
-    by_name: HashMap<&'a str, ValueId>,
-    inner: Vec<&'a str>,
-    /// Evenly spread over those that may be surveyed.
-    samples: Vec<usize>,
+/// What is looked at: the values of all plans, with what each plan does to them.
+struct Look {
+    plans: Vec<Plan>,
+    values: Vec<ValueId>,
 }
 
-impl<'a> Look<'a> {
-    fn new(ground: &'a TrialGround<'a>, plans: &'a [&'a Plan], wanted: &BTreeSet<ValueId>, most: usize) -> Self {
-        let graph: &'a Graph = ground.graph();
-        let name = |value: ValueId| graph.value(value).name.as_str();
-        let inner = wanted.iter().filter(|value| !graph.graph_inputs().contains(value)).map(|&value| name(value));
-        let by_name = wanted.iter().map(|&value| (name(value), value)).collect();
-        let (all, most) = (ground.surveyed(), most.min(ground.surveyed().len()));
-        let samples = (0..most).map(|position| all[position * all.len() / most]).collect();
-        Look { ground, plans, by_name, inner: inner.collect(), samples }
+impl Look {
+    fn nothing(&self) -> Sample {
+        self.plans.iter().map(|_| HashMap::new()).collect()
     }
 
-    fn open(&self) -> Result<Observer> {
-        let model = self.ground.graph().clone().into_model().map_err(Error::pass("survey"))?;
-        let config = SessionConfig { threads: 1, ..SessionConfig::default() };
-        Ok(self.ground.runtime().observe(&model, &self.inner, &config)?)
-    }
-
-    fn sample(&self, observer: &mut Observer, index: usize) -> Result<Sample> {
-        self.ground.cancel().check()?;
-        let inputs = self.ground.sample(index)?;
+    fn sample(&self, ground: &TrialGround<'_>, session: &mut Watched<Sight>, index: usize) -> Result<Sample> {
+        ground.cancel().check()?;
+        let inputs = ground.sample(index)?;
         if inputs.is_empty() {
-            return Ok(self.plans.iter().map(|_| HashMap::new()).collect());
+            return Ok(self.nothing());
         }
+        session.watcher().sums = self.nothing();
         let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let mut sample: Sample = self.plans.iter().map(|_| HashMap::new()).collect();
-        let mut see = |name: &str, tensor: &Tensor| {
-            if let (Some(&value), Ok(values)) = (self.by_name.get(name), tensor.as_slice::<f32>()) {
-                for (plan, sums) in self.plans.iter().zip(&mut sample) {
-                    if plan.placement.tensors.contains_key(&value) {
-                        sums.entry(value).or_default().add(values, &tensor.shape, plan, value);
-                    }
-                }
+        session.run(&borrowed)?;
+        Ok(std::mem::take(&mut session.watcher().sums))
+    }
+}
+
+/// Adds up what one run shows.
+struct Sight {
+    look: Arc<Look>,
+    sums: Sample,
+}
+
+impl Watcher for Sight {
+    fn see(&mut self, index: usize, shape: &[i64], values: &[f32]) {
+        let value = self.look.values[index];
+        for (plan, sums) in self.look.plans.iter().zip(&mut self.sums) {
+            if plan.placement.tensors.contains_key(&value) {
+                sums.entry(value).or_default().add(values, shape, plan, value);
             }
-        };
-        borrowed.iter().for_each(|(name, tensor)| see(name, tensor));
-        if !self.inner.is_empty() {
-            observer.run(&borrowed, see)?;
         }
-        Ok(sample)
     }
 }
 
@@ -145,9 +137,9 @@ struct ChannelSums {
 }
 
 impl Sums {
-    fn add(&mut self, values: &[f32], shape: &[u64], plan: &Plan, value: ValueId) {
+    fn add(&mut self, values: &[f32], shape: &[i64], plan: &Plan, value: ValueId) {
         let (channels, inner) = match shape {
-            [_, channels, rest @ ..] if !rest.is_empty() => (*channels as usize, rest.iter().product::<u64>() as usize),
+            [_, channels, rest @ ..] if !rest.is_empty() => (*channels as usize, rest.iter().product::<i64>() as usize),
             _ => return,
         };
         if channels == 0 || inner == 0 {

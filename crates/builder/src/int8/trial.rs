@@ -11,7 +11,7 @@ use crate::{CancelFlag, Error, Progress, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use trtforge_graph::{Graph, Model, Tensor};
-use trtforge_onnxruntime::{OnnxRuntime, Session, SessionConfig};
+use trtforge_onnxruntime::{OnnxRuntime, Session, SessionConfig, Watched, Watcher, release_freed_memory};
 
 type Named = Vec<(String, Tensor)>;
 
@@ -76,8 +76,11 @@ impl<'a> TrialGround<'a> {
         self.graph
     }
 
-    pub(super) fn runtime(&self) -> &'a OnnxRuntime {
-        self.runtime
+    /// Sessions of the network in 32 bits, one for each thread, whose watchers see the values `names`.
+    pub(super) fn watched<W: Watcher>(&self, names: &[&str], watcher: impl Fn() -> W) -> Result<Vec<Watched<W>>> {
+        let config = SessionConfig { threads: 1, memory_arena: false, ..SessionConfig::default() };
+        let watchers = (0..self.threads).map(|_| watcher());
+        Ok(self.runtime.watch(&model_of(self.graph)?, names, &config, watchers)?)
     }
 
     pub(super) fn progress(&self) -> &'a dyn Progress {
@@ -106,23 +109,28 @@ impl<'a> TrialGround<'a> {
         self.threads
     }
 
+    /// What threads work with that need nothing but themselves.
+    pub(super) fn hands(&self) -> Vec<()> {
+        vec![(); self.threads]
+    }
+
     /// What one plan loses on all samples, which the threads share.
     ///
     /// # Errors
     /// Those of the rewrite and of ONNX Runtime; [`Error::Cancelled`].
     pub fn loss(&self, plan: &Plan) -> Result<Loss> {
         let model = self.quantized(plan)?;
-        let losses = side_by_side(
-            self.inputs.len(),
-            self.threads,
-            || self.open(&model),
-            |session, index| {
-                self.cancel.check()?;
-                let mut loss = Loss::default();
-                loss.add(&self.references[index], &run(session, &self.inputs[index])?);
-                Ok(loss)
-            },
-        )?;
+        let count = self.threads.min(self.inputs.len());
+        let mut sessions: Vec<Session> = (0..count).map(|_| self.open(&model)).collect::<Result<_>>()?;
+        drop(model);
+        let losses = side_by_side(self.inputs.len(), &mut sessions, |session, index| {
+            self.cancel.check()?;
+            let mut loss = Loss::default();
+            loss.add(&self.references[index], &run(session, &self.inputs[index])?);
+            Ok(loss)
+        })?;
+        drop(sessions);
+        release_freed_memory();
         let mut total = Loss::default();
         losses.iter().for_each(|loss| total.merge(loss));
         Ok(total)
@@ -140,17 +148,14 @@ impl<'a> TrialGround<'a> {
         done: impl Fn(usize) + Sync,
     ) -> Result<Vec<Loss>> {
         let finished = AtomicUsize::new(0);
-        side_by_side(
-            count,
-            self.threads,
-            || Ok(()),
-            |(), index| {
-                self.cancel.check()?;
-                let loss = self.try_plan(&plan(index), samples)?;
-                done(finished.fetch_add(1, Ordering::Relaxed) + 1);
-                Ok(loss)
-            },
-        )
+        let losses = side_by_side(count, &mut self.hands(), |(), index| {
+            self.cancel.check()?;
+            let loss = self.try_plan(&plan(index), samples)?;
+            done(finished.fetch_add(1, Ordering::Relaxed) + 1);
+            Ok(loss)
+        });
+        release_freed_memory();
+        losses
     }
 
     fn try_plan(&self, plan: &Plan, samples: usize) -> Result<Loss> {
@@ -176,26 +181,21 @@ impl<'a> TrialGround<'a> {
     }
 }
 
-/// Does `count` pieces of work on several threads, each with a tool of its own, and returns the results in order; the first failure stops everything.
-pub(super) fn side_by_side<Tool, T: Send>(
+/// Does `count` pieces of work, on as many threads as there are tools, and returns the results in order; the first failure stops everything.
+pub(super) fn side_by_side<Tool: Send, T: Send>(
     count: usize,
-    threads: usize,
-    tool: impl Fn() -> Result<Tool> + Sync,
+    tools: &mut [Tool],
     work: impl Fn(&mut Tool, usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<Result<T>>>> = Mutex::new((0..count).map(|_| None).collect());
-    let worker = || {
-        let mut tool = tool();
+    let worker = |tool: &mut Tool| {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
                 return;
             }
-            let result = match &mut tool {
-                Ok(tool) => work(tool, index),
-                Err(error) => Err(std::mem::replace(error, Error::Cancelled)),
-            };
+            let result = work(tool, index);
             if result.is_err() {
                 next.store(count, Ordering::Relaxed);
             }
@@ -205,8 +205,10 @@ pub(super) fn side_by_side<Tool, T: Send>(
         }
     };
     std::thread::scope(|scope| {
-        (1..threads.min(count)).for_each(|_| drop(scope.spawn(worker)));
-        worker();
+        let mut tools = tools.iter_mut().take(count);
+        let own = tools.next();
+        tools.for_each(|tool| drop(scope.spawn(|| worker(tool))));
+        own.into_iter().for_each(worker);
     });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Pieces behind a failure were not begun.

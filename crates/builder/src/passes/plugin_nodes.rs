@@ -21,7 +21,7 @@ const KNOWN_DOMAINS: [&str; 7] = [
 ];
 
 /// The nodes taken out of a model, with the outputs it had.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PluginNodes {
     nodes: Vec<NodeProto>,
     outputs: Vec<ValueInfoProto>,

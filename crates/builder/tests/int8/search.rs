@@ -5,7 +5,7 @@ use crate::networks::{conv, half, network, output, weights};
 use crate::small_model::{SmallModel, runtime, typed};
 use std::collections::{BTreeMap, HashMap};
 use trtforge_builder::calibration::{Histogram, Observation, Pass, calibrated_tensors, observe};
-use trtforge_builder::int8::{Form, Found, Search, TrialGround, Wanted, Work};
+use trtforge_builder::int8::{Form, Found, Plan, Search, TrialGround, Wanted, Weigh, Work};
 use trtforge_builder::{AccuracyFloor, CancelFlag};
 use trtforge_graph::Graph;
 use trtforge_onnxruntime::OnnxRuntime;
@@ -55,11 +55,26 @@ fn search_for(
     improve: bool,
     threads: usize,
 ) -> Option<(Graph, Found)> {
+    search_within(factor, floor_db, wanted, improve, threads, None)
+}
+
+/// Memory of a plan, made up.
+type Bytes<'a> = dyn Fn(&Graph, &Plan) -> u64 + Sync + 'a;
+
+fn search_within(
+    factor: f32,
+    floor_db: f64,
+    wanted: Option<Wanted>,
+    improve: bool,
+    threads: usize,
+    bytes: Option<&Bytes<'_>>,
+) -> Option<(Graph, Found)> {
     let runtime = runtime()?;
     let graph = typed(&runtime, &model(factor).build());
     let (histograms, half) = (histograms(&runtime, &graph), half(&graph));
     let (samples, cancel) = (samples(4), CancelFlag::default());
     let ground = TrialGround::new(&runtime, &graph, &samples, 4, 4, threads, &cancel).unwrap();
+    let weigh = bytes.map(|bytes| |plan: &Plan| Ok(bytes(&graph, plan)));
     let search = Search {
         ground: &ground,
         half: &half,
@@ -70,6 +85,7 @@ fn search_for(
         method: None,
         floor: AccuracyFloor { channel_db: Some(floor_db), ..AccuracyFloor::default() },
         wanted,
+        memory: weigh.as_ref().map(|weigh| weigh as &Weigh<'_>),
         form: Form::FULL,
         depthwise: true,
         improve,
@@ -115,6 +131,28 @@ fn what_is_only_wanted_stays_within_what_it_may_cost() {
     let (most, found) = within(0.6).unwrap();
     assert!((0.4..1.0).contains(&most) && !found.left.is_empty(), "{most} stays in INT8");
     assert!(found.reached, "what is wanted is no floor");
+}
+
+/// Memory with figures made up: what takes too much for what is only wanted stays in INT8, and others do not; a floor is reached at any price.
+#[test]
+fn what_is_only_wanted_must_fit() {
+    let quantized = |graph: &Graph, plan: &Plan, name: &str| {
+        plan.placement.tensors.keys().any(|&value| graph.value(value).name == name)
+    };
+    let within = |bytes: &Bytes<'_>, floor_db: f64| {
+        let wanted = Some(Wanted { channel_db: 500.0, expendable: 1.0 });
+        search_within(2000.0, floor_db, wanted, true, 2, Some(bytes))
+    };
+    let Some((graph, found)) = within(&|_, plan| 1000 + 20 * (4 - plan.placement.weights.len() as u64), 3.0) else {
+        return;
+    };
+    assert!(found.left.is_empty(), "{:?}", found.left);
+    assert!(quantized(&graph, &found.plan, "a"));
+    let (graph, found) = within(&|graph, plan| if quantized(graph, plan, "r") { 1000 } else { 1011 }, 3.0).unwrap();
+    assert!(quantized(&graph, &found.plan, "r") && !found.left.is_empty());
+    assert!(found.left.iter().all(|&value| graph.value(value).name != "r"), "the rest of its batch went without it");
+    let (_, found) = within(&|_, plan| 1000 + 20 * (4 - plan.placement.weights.len() as u64), 500.0).unwrap();
+    assert!(found.plan.placement.is_empty(), "a floor out of reach leaves everything, whatever it takes");
 }
 
 #[test]

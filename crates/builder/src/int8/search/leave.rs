@@ -1,5 +1,6 @@
 //! Leaves tensors in FP16, as few and as cheap ones as will do.
 
+use super::memory::Allowance;
 use super::{State, decibel_to_share};
 use crate::Result;
 use crate::counted::counted;
@@ -39,6 +40,7 @@ impl State<'_, '_> {
         order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)).then(a.cmp(&b)));
         // What made the whole worse is tried again at the end, where the floor cannot be reached without it.
         let (mut spent, mut put_off, mut last_resort) = (0.0, Vec::new(), false);
+        let (mut memory, mut at_once) = (Allowance::new(self.search.memory), MOST_AT_ONCE);
         loop {
             let reached = loss.reaches(&self.search.floor);
             let wanted =
@@ -56,9 +58,8 @@ impl State<'_, '_> {
             let missing = (loss.share(&self.search.floor) - target).max(0.0) * STEP;
             let (mut won, mut batch, mut price) = (0.0, Vec::new(), 0.0);
             order.retain(|&index| {
-                let take = (won < missing || batch.is_empty())
-                    && batch.len() < MOST_AT_ONCE
-                    && affordable(index, spent + price);
+                let take =
+                    (won < missing || batch.is_empty()) && batch.len() < at_once && affordable(index, spent + price);
                 if take {
                     won += wins[index];
                     price += costs[index];
@@ -77,6 +78,20 @@ impl State<'_, '_> {
             self.leave_out(groups, wins, &batch);
             self.place();
             self.correct(survey);
+            if reached && !memory.covers(&before, &self.plan)? {
+                self.take_back(groups, &batch);
+                self.plan = before;
+                // Halves of a batch find the group that takes too much, which is out.
+                at_once = match batch.len() {
+                    0..=1 => MOST_AT_ONCE,
+                    several => {
+                        order.splice(0..0, batch);
+                        several / 2
+                    }
+                };
+                continue;
+            }
+            at_once = MOST_AT_ONCE;
             let found = self.search.ground.loss(&self.plan)?;
             if !last_resort && found.share(&self.search.floor) >= loss.share(&self.search.floor) {
                 // Errors may cancel each other out: what leaves the whole worse off goes back.

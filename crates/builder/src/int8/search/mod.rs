@@ -6,8 +6,11 @@
 //! whole loses. Only then are tensors left in FP16 ([`leave`]), the one that wins most per unit of work first. What counts is always measured on the whole.
 
 mod leave;
+mod memory;
 mod remedies;
 mod repair;
+
+pub use memory::Weigh;
 
 use crate::calibration::{Histogram, Method, half_scale, scale_of, threshold};
 use crate::int8::correction::corrections;
@@ -44,6 +47,8 @@ pub struct Search<'a> {
     pub floor: AccuracyFloor,
     /// What is reached beyond the floor where it costs little.
     pub wanted: Option<Wanted>,
+    /// What a plan takes, where that can be found out: what is only wanted must not take more memory.
+    pub memory: Option<&'a Weigh<'a>>,
     /// What is quantized beside the inputs of nodes with weights.
     pub form: Form,
     /// Whether depthwise convolutions compute in INT8 as well.
@@ -206,7 +211,7 @@ impl State<'_, '_> {
 
     /// Looks at the channels under the plan's present scales.
     fn look(&self) -> Result<Survey> {
-        Ok(survey(self.search.ground, &[&self.plan], usize::MAX)?.remove(0))
+        Ok(survey(self.search.ground, &[&self.plan], self.search.ground.surveyed())?.remove(0))
     }
 
     /// Takes back the mean errors of the plan.
@@ -217,9 +222,14 @@ impl State<'_, '_> {
     fn improve(&mut self, mut loss: Loss, mut survey: Survey) -> Result<Loss> {
         let groups = self.plan.placement.groups();
         let mut wins = self.wins(&groups, &loss)?;
-        if self.search.scales.is_empty() && self.repair(&groups, &wins, &survey, &mut loss)? {
-            survey = self.look()?;
-            wins = self.wins(&groups, &loss)?;
+        if self.search.scales.is_empty()
+            && let Some(changed) = self.repair(&groups, &wins, &survey, &mut loss)?
+        {
+            survey = changed;
+            // For what is only wanted, a look at a sample or two is not worth a second one.
+            if !loss.reaches(&self.search.floor) || self.samples_for(groups.len()) == self.search.ground.samples() {
+                wins = self.wins(&groups, &loss)?;
+            }
         }
         self.leave(&groups, &wins, &survey, &mut loss)?;
         Ok(loss)

@@ -7,8 +7,10 @@ use crate::int8::plan::Plan;
 use crate::int8::survey::{ChannelStatistics, Survey};
 use trtforge_graph::ValueId;
 
-/// Thresholds that equalised tensors try, relative to their largest magnitude.
-const CLIPS: [f32; 2] = [1.0, 0.7];
+/// Parts of their range that the channels of equalised tensors try.
+const CLIPS: [f32; 2] = [1.25, 1.0];
+/// How much of a channel's size equalisation takes away; see [`Equalization::of`].
+const STRENGTHS: [f32; 3] = [1.0, 0.75, 0.5];
 
 /// Another way to quantize a tensor.
 #[derive(Clone, Debug)]
@@ -68,14 +70,12 @@ impl State<'_, '_> {
             if shift {
                 remedies.extend(self.centred(group, channels));
             }
-            let strengths: &[f32] = if depthwise { &[1.0] } else { &[0.75, 0.5] };
-            let found = strengths.iter().filter_map(|&strength| Equalization::of(channels, &rms, strength, shift));
-            for (equalization, threshold) in found {
-                for clip in CLIPS {
-                    let scale = half_scale(scale_of(threshold * clip));
-                    remedies.push(Remedy::Equalize { equalization: equalization.clone(), scale });
-                }
-            }
+            let strengths: &[f32] = if depthwise { &STRENGTHS[..1] } else { &STRENGTHS };
+            let forms = strengths.iter().flat_map(|&strength| CLIPS.map(|clip| (strength, clip)));
+            remedies.extend(forms.filter_map(|(strength, clip)| {
+                let (equalization, threshold) = Equalization::of(channels, &rms, strength, clip, shift)?;
+                Some(Remedy::Equalize { equalization, scale: half_scale(scale_of(threshold)) })
+            }));
         }
         remedies
     }

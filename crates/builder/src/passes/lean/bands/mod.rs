@@ -7,6 +7,7 @@
 //! Numerical effect: none; the same products are added for every element. Cost: rows of the halo are computed twice, and there are N times as many kernels.
 
 mod band;
+mod doubtful;
 mod rows;
 mod segment;
 mod windows;

@@ -1,6 +1,7 @@
 //! Parts of a graph that can be computed in bands of rows.
 
 use super::super::image_shape;
+use super::doubtful::doubtful;
 use super::rows::{BandedNode, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -28,17 +29,20 @@ pub struct Segment {
 
 impl Segment {
     /// The largest segment of that reach with that end, or `None` where the end has no rows or its producer cannot be computed in bands.
+    ///
+    /// A node behind a pool whose number of windows is in doubt belongs to no segment.
     pub fn behind(graph: &Graph, end: ValueId, reach: Reach) -> Option<Self> {
         if graph.opset("").is_none_or(|opset| opset < 10) {
             return None;
         }
         let height = image_shape(graph, end)?[2];
-        let constants = constants(graph);
+        let (constants, doubtful) = (constants(graph), doubtful(graph));
         let order: Vec<NodeId> = graph.node_ids().collect();
         let mut inside: HashSet<NodeId> = HashSet::new();
         let mut nodes = Vec::new();
         for &node in order.iter().rev() {
-            if !works_towards(graph, node, end, &inside) {
+            let has_doubtful = graph.outputs(node).iter().flatten().any(|output| doubtful.contains(output));
+            if has_doubtful || !works_towards(graph, node, end, &inside) {
                 continue;
             }
             let Some(banded) = BandedNode::read(graph, node, &constants) else { continue };

@@ -19,20 +19,14 @@ pub(super) struct Window {
 impl Window {
     /// The window of a convolution or pool; `None` for what cannot be computed in bands: padded averages, which count pixels, and pads that are no numbers.
     pub(super) fn read(graph: &Graph, node: NodeId) -> Option<Self> {
-        let kernel = kernel(graph, node)?;
-        let pair = |name: &str| match graph.attribute_ints(node, name) {
-            None => Some([1, 1]),
-            Some(values) => positive_pair(values),
-        };
-        let (strides, dilations) = (pair("strides")?, pair("dilations")?);
-        let span = [0, 1].map(|axis| (kernel[axis] - 1) * dilations[axis] + 1);
+        let (span, strides) = span_and_strides(graph, node)?;
         let pads = pads(graph, node, span, strides)?;
         let averages = graph.op_type(node) == "AveragePool";
         let counts_pads = pads != [0; 4] || graph.attribute_int(node, "ceil_mode").unwrap_or(0) != 0;
         if averages && counts_pads {
             return None;
         }
-        let padding_limit = if graph.op_type(node) == "Conv" { span[0] } else { kernel[0] };
+        let padding_limit = if graph.op_type(node) == "Conv" { span[0] } else { kernel(graph, node)?[0] };
         Some(Self { span: span[0], stride: strides[0], pads, padding_limit })
     }
 
@@ -68,6 +62,17 @@ fn positive_pair(values: &[i64]) -> Option<[u64; 2]> {
     let &[rows, columns] = values else { return None };
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| (1..=1 << 20).contains(value));
     Some([positive(rows)?, positive(columns)?])
+}
+
+/// Rows and columns that a window spans, dilation included, and by how many it moves.
+pub(super) fn span_and_strides(graph: &Graph, node: NodeId) -> Option<([u64; 2], [u64; 2])> {
+    let kernel = kernel(graph, node)?;
+    let pair = |name: &str| match graph.attribute_ints(node, name) {
+        None => Some([1, 1]),
+        Some(values) => positive_pair(values),
+    };
+    let (strides, dilations) = (pair("strides")?, pair("dilations")?);
+    Some(([0, 1].map(|axis| (kernel[axis] - 1) * dilations[axis] + 1), strides))
 }
 
 fn kernel(graph: &Graph, node: NodeId) -> Option<[u64; 2]> {
