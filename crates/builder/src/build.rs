@@ -407,6 +407,7 @@ fn sample_digest(options: &PrepareOptions) -> Result<String> {
     match &options.samples {
         SampleSource::Synthetic => Ok("synthetic".into()),
         SampleSource::Path(path) => Ok(digest::of_readable_files(&crate::samples::files_of(path)?)),
+        SampleSource::Named(files) => Ok(digest::of_readable_files(&files.values().cloned().collect::<Vec<_>>())),
     }
 }
 

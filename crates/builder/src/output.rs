@@ -116,11 +116,30 @@ impl StagedFile {
     /// # Errors
     /// [`Error::Write`], for example on a full disk; nothing is left behind.
     pub fn write(target: &Path, bytes: &[u8]) -> Result<StagedFile> {
+        let mut staged = StagedFile::create(target)?;
+        staged.file().write_all(bytes).map_err(|source| Error::write(target, source))?;
+        Ok(staged)
+    }
+
+    /// Begins an empty file beside `target`, to be written piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the folder cannot be written.
+    pub fn create(target: &Path) -> Result<StagedFile> {
         let failed = |source| Error::write(target, source);
-        let mut file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder_of(target)).map_err(failed)?;
-        file.write_all(bytes).map_err(failed)?;
+        let file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder_of(target)).map_err(failed)?;
         make_readable(file.as_file()).map_err(failed)?;
         Ok(StagedFile { target: target.to_owned(), file })
+    }
+
+    /// The file to write to.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Where it will be.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Puts the file in its place, over an older one.

@@ -321,7 +321,7 @@ impl Preparation<'_> {
     }
 
     fn half_limit(&self) -> f32 {
-        if matches!(self.options.samples, SampleSource::Path(_)) { LIMIT_ON_REAL_SAMPLES } else { HALF_MAX }
+        if !matches!(self.options.samples, SampleSource::Synthetic) { LIMIT_ON_REAL_SAMPLES } else { HALF_MAX }
     }
 
     fn decide(&mut self, graph: &Graph, ranges: Option<&Ranges>) -> PrecisionTable {

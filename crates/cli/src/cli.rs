@@ -3,7 +3,7 @@
 //! What a command takes is defined beside what it does, in `commands/`.
 
 use crate::args::verbosity::VerbosityArgs;
-use crate::commands::{build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, zoo};
+use crate::commands::{build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, zoo};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -38,6 +38,7 @@ pub enum Command {
     Calibrate(Box<calibrate::CalibrateArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
+    Run(Box<run::RunArgs>),
     Compare(Box<compare::CompareArgs>),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
@@ -54,6 +55,7 @@ impl Command {
             Self::Calibrate(args) => args.json.json,
             Self::Inspect(args) => args.json.json,
             Self::Plan(args) => args.json.json,
+            Self::Run(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Zoo(args) => args.json.json,
             Self::Completions(_) | Self::Man(_) => false,

@@ -129,7 +129,7 @@ pub fn calibrate(
     cancel: &CancelFlag,
 ) -> Result<CalibrationOutcome> {
     let start = Instant::now();
-    if !matches!(options.prepare.samples, SampleSource::Path(_)) {
+    if matches!(options.prepare.samples, SampleSource::Synthetic) {
         return Err(Error::NoCalibrationData);
     }
     let histograms = histograms_path(&options.output);

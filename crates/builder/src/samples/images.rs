@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use trtforge_graph::ElementType;
 use trtforge_vision::{Input, Layout, Preprocess, read_image};
 
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm"];
+const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"];
 
 /// What an input asks of an image: four dimensions, one or three channels, a numeric type.
 pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<Input> {

@@ -25,6 +25,27 @@ pub enum SampleSource {
     Synthetic,
     /// A folder of images, a text file with one image path a line, a single image, an `.npy` or an `.npz`.
     Path(PathBuf),
+    /// An `.npy` or `.npz` for each input, by the input's name.
+    Named(BTreeMap<String, PathBuf>),
+}
+
+impl SampleSource {
+    /// The shapes of the arrays behind it, in the order of `inputs`; nothing where there are none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Samples`] where an array cannot be read, [`Error::Usage`] where an input has none.
+    pub fn array_shapes(&self, inputs: &[&str]) -> Result<Option<Vec<Vec<u64>>>> {
+        let shapes = |arrays: Vec<arrays::Array>| Some(arrays.into_iter().map(|array| array.shape).collect());
+        Ok(self.arrays(inputs)?.and_then(shapes))
+    }
+
+    fn arrays(&self, inputs: &[&str]) -> Result<Option<Vec<arrays::Array>>> {
+        match self {
+            SampleSource::Path(path) if arrays::is_array_file(path) => arrays::find(path, inputs).map(Some),
+            SampleSource::Named(files) => arrays::find_each(files, inputs).map(Some),
+            SampleSource::Synthetic | SampleSource::Path(_) => Ok(None),
+        }
+    }
 }
 
 /// A model input that samples must fill.
@@ -80,23 +101,28 @@ impl Samples {
         inputs: Vec<SampleInput>,
     ) -> Result<Samples> {
         let preprocess = preprocess.cloned().unwrap_or_default();
-        let mut samples = match source {
-            SampleSource::Synthetic => {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let mut samples = match (source, source.arrays(&names)?) {
+            (SampleSource::Synthetic, _) => {
                 let (source, rows) = (Source::Synthetic { preprocess }, count.unwrap_or(SYNTHETIC_COUNT));
                 Samples::new(inputs, source, rows, 1, "synthetic inputs".into())
             }
-            SampleSource::Path(path) if arrays::is_array_file(path) => {
-                let arrays = arrays::Arrays::open(path, &inputs)?;
-                let (rows, batch) = (arrays.rows(), arrays.batch());
-                Samples::new(inputs, Source::Arrays(arrays), rows, batch, path.display().to_string())
-            }
-            SampleSource::Path(path) => Samples::open_images(path, preprocess, inputs)?,
+            (_, Some(arrays)) => Samples::of_arrays(arrays, inputs)?,
+            (SampleSource::Path(path), None) => Samples::open_images(path, preprocess, inputs)?,
+            (SampleSource::Named(_), None) => return Err(Error::Samples("no array is given".into())),
         };
         samples.rows = samples.rows.min(count.unwrap_or(usize::MAX));
         if samples.rows == 0 {
             return Err(Error::Samples(format!("{} gives no sample", samples.description)));
         }
         Ok(samples)
+    }
+
+    fn of_arrays(arrays: Vec<arrays::Array>, inputs: Vec<SampleInput>) -> Result<Samples> {
+        let arrays = arrays::Arrays::new(arrays, &inputs)?;
+        let (rows, batch) = (arrays.rows(), arrays.batch());
+        let paths: Vec<String> = arrays.paths().iter().map(|path| path.display().to_string()).collect();
+        Ok(Samples::new(inputs, Source::Arrays(arrays), rows, batch, paths.join(", ")))
     }
 
     fn open_images(path: &Path, preprocess: Preprocess, inputs: Vec<SampleInput>) -> Result<Samples> {
@@ -185,7 +211,15 @@ impl Samples {
         match &self.source {
             Source::Synthetic { .. } => vec![],
             Source::Images { files, .. } => files[..self.rows].to_vec(),
-            Source::Arrays(arrays) => vec![arrays.path().to_owned()],
+            Source::Arrays(arrays) => arrays.paths(),
+        }
+    }
+
+    /// Inputs whose arrays hold another element type than the input wants: name, the array's type, the input's.
+    pub fn conversions(&self) -> Vec<(String, ElementType, ElementType)> {
+        match &self.source {
+            Source::Arrays(arrays) => arrays.conversions(&self.inputs),
+            Source::Synthetic { .. } | Source::Images { .. } => vec![],
         }
     }
 
@@ -218,22 +252,28 @@ pub fn sample_inputs(types: &[(String, ElementType)], shapes: &BTreeMap<String, 
 
 /// Packs numbers into a tensor of the element type an input wants; integers are rounded towards zero.
 pub(crate) fn pack(input: &SampleInput, values: Vec<f32>) -> Result<Tensor> {
+    match input.element {
+        ElementType::Float32 => Tensor::from_vec(input.shape.clone(), values).map_err(|error| unpacked(input, &error)),
+        _ => pack_wide(input, values.into_iter().map(f64::from)),
+    }
+}
+
+/// As [`pack`], from numbers that may need all bits of a double.
+fn pack_wide(input: &SampleInput, values: impl Iterator<Item = f64>) -> Result<Tensor> {
     use half::{bf16, f16};
     let shape = input.shape.clone();
     let packed = match input.element {
-        ElementType::Float32 => Tensor::from_vec(shape, values),
-        ElementType::Float16 => Tensor::from_vec(shape, values.into_iter().map(f16::from_f32).collect()),
-        ElementType::BFloat16 => Tensor::from_vec(shape, values.into_iter().map(bf16::from_f32).collect()),
-        ElementType::Float64 => Tensor::from_vec(shape, values.into_iter().map(f64::from).collect()),
-        ElementType::UInt8 => Tensor::from_vec(shape, values.into_iter().map(|x| x as u8).collect()),
-        ElementType::Int8 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i8).collect()),
-        ElementType::Int32 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i32).collect()),
-        ElementType::Int64 => Tensor::from_vec(shape, values.into_iter().map(|x| x as i64).collect()),
-        ElementType::Bool => Tensor::new(
-            ElementType::Bool,
-            shape,
-            values.into_iter().map(|x| u8::from(x != 0.0)).collect::<Vec<u8>>().into(),
-        ),
+        ElementType::Float32 => Tensor::from_vec(shape, values.map(|x| x as f32).collect()),
+        ElementType::Float16 => Tensor::from_vec(shape, values.map(f16::from_f64).collect()),
+        ElementType::BFloat16 => Tensor::from_vec(shape, values.map(bf16::from_f64).collect()),
+        ElementType::Float64 => Tensor::from_vec(shape, values.collect()),
+        ElementType::UInt8 => Tensor::from_vec(shape, values.map(|x| x as u8).collect()),
+        ElementType::Int8 => Tensor::from_vec(shape, values.map(|x| x as i8).collect()),
+        ElementType::Int32 => Tensor::from_vec(shape, values.map(|x| x as i32).collect()),
+        ElementType::Int64 => Tensor::from_vec(shape, values.map(|x| x as i64).collect()),
+        ElementType::Bool => {
+            Tensor::new(ElementType::Bool, shape, values.map(|x| u8::from(x != 0.0)).collect::<Vec<u8>>().into())
+        }
         other => {
             return Err(Error::Samples(format!(
                 "input `{}` has element type {other}; give it as an array (--calibration FILE.npz)",
@@ -241,7 +281,11 @@ pub(crate) fn pack(input: &SampleInput, values: Vec<f32>) -> Result<Tensor> {
             )));
         }
     };
-    packed.map_err(|error| Error::Samples(format!("input `{}`: {error}", input.name)))
+    packed.map_err(|error| unpacked(input, &error))
+}
+
+fn unpacked(input: &SampleInput, error: &trtforge_graph::Error) -> Error {
+    Error::Samples(format!("input `{}`: {error}", input.name))
 }
 
 /// The files behind a path given as samples, in the order they are used.

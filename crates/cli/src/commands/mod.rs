@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod man;
 pub mod plan;
 pub mod quantize;
+pub mod run;
 pub mod zoo;
 
 /// Runs the command that was asked for.
@@ -26,6 +27,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Calibrate(args) => calibrate::run(args, &cli.verbosity),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args, &cli.verbosity),
+        Command::Run(args) => run::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),
         Command::Completions(args) => completions::run(args),

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use trtforge_builder::Error as BuilderError;
 use trtforge_graph::Error as GraphError;
 use trtforge_onnxruntime::Error as OnnxRuntimeError;
+use trtforge_runtime::Error as RuntimeError;
 use trtforge_tensorrt::Error as TensorRtError;
 
 /// Kinds of failure, one per exit code.
@@ -63,6 +64,9 @@ fn kind_of(cause: Cause<'_>) -> Option<Kind> {
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(of_tensorrt(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_runtime(error));
     }
     if cause.is::<trtforge_zoo::Error>() {
         return Some(Kind::Usage);
@@ -147,6 +151,23 @@ fn of_tensorrt(error: &TensorRtError) -> Kind {
     }
 }
 
+fn of_runtime(error: &RuntimeError) -> Kind {
+    match error {
+        RuntimeError::NoGpu { .. } => Kind::Missing,
+        RuntimeError::UnknownTensor { .. }
+        | RuntimeError::OutsideProfiles { .. }
+        | RuntimeError::NoCommonProfile { .. }
+        | RuntimeError::OpenShape { .. }
+        | RuntimeError::Request { .. } => Kind::Usage,
+        RuntimeError::Unfit { .. } | RuntimeError::Io { .. } => Kind::BadInput,
+        RuntimeError::Onnx(error) => of_onnx_runtime(error),
+        RuntimeError::Model(error) => of_graph(error),
+        RuntimeError::TensorRt(error) => of_tensorrt(error),
+        RuntimeError::Batch { source, .. } => of_runtime(source),
+        _ => Kind::CheckFailed,
+    }
+}
+
 fn hint_of(cause: Cause<'_>) -> Option<String> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return failure.hint.clone();
@@ -157,6 +178,7 @@ fn hint_of(cause: Cause<'_>) -> Option<String> {
         .or_else(|| cause.downcast_ref::<GraphError>().and_then(GraphError::hint))
         .or_else(|| cause.downcast_ref::<OnnxRuntimeError>().and_then(OnnxRuntimeError::hint))
         .or_else(|| cause.downcast_ref::<TensorRtError>().and_then(TensorRtError::hint))
+        .or_else(|| cause.downcast_ref::<RuntimeError>().and_then(RuntimeError::hint))
         .or_else(|| cause.downcast_ref::<trtforge_zoo::Error>().and_then(trtforge_zoo::Error::hint))
         .or_else(|| match cause.downcast_ref::<std::io::Error>()?.kind() {
             ErrorKind::StorageFull => Some("free some space, or write somewhere else".to_owned()),

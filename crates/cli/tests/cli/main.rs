@@ -17,5 +17,6 @@ mod interrupt;
 mod output;
 mod plan;
 mod quantize;
+mod run;
 mod usage;
 mod zoo;

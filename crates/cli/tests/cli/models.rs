@@ -109,6 +109,21 @@ pub fn deep() -> ModelProto {
     model(graph, 9, 17)
 }
 
+/// A picture whose height and width are open, through a rectifier.
+pub fn open_picture() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("picture".into());
+    let sizes = || ["N", "H", "W"].map(|name| Dimension::Symbol(name.into()));
+    let shape = || {
+        let [batch, height, width] = sizes();
+        vec![batch, Dimension::Fixed(3), height, width]
+    };
+    graph.input.push(open_tensor_value("x", ElementType::Float32, shape()));
+    graph.output.push(open_tensor_value("y", ElementType::Float32, shape()));
+    graph.node.push(node("Relu", "relu", ["x"], ["y"]));
+    model(graph, 9, 17)
+}
+
 /// Writes a model into a folder.
 pub fn write(folder: &Path, name: &str, proto: ModelProto) -> PathBuf {
     let path = folder.join(name);
