@@ -1,7 +1,7 @@
 """The trained detectors and the networks measured: how a photograph becomes their input, and their output boxes.
 
 The shapes and formulas are those of the models' own projects (YOLOX, FastestDet, Ultra-Light-Fast-Generic-Face-Detector,
-DAMO-YOLO). Nothing here is read from trtforge, so a fault in its own reading of images shows in the scores.
+DAMO-YOLO, PaddleOCR). Nothing here is read from trtforge, so a fault in its own reading of images shows in the scores.
 """
 
 import functools
@@ -26,8 +26,8 @@ class Network:
     fit: str = "stretch"
     pad: int = 0
     scale: float = 1.0
-    mean: float = 0.0
-    deviation: float = 1.0
+    mean: float | tuple = 0.0
+    deviation: float | tuple = 1.0
     overlap: float = 0.0
 
     def tensor(self, path, view=None):
@@ -37,9 +37,9 @@ class Network:
             pixels = self.fitted(view.of_photograph(photograph) if view else photograph)
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
-        scale, mean, deviation = (np.float32(figure) for figure in (self.scale, self.mean, self.deviation))
-        values = (pixels.transpose(2, 0, 1)[None].astype(np.float32) * scale - mean) / deviation
-        return np.ascontiguousarray(values)
+        scale, mean, deviation = (np.asarray(figure, np.float32) for figure in (self.scale, self.mean, self.deviation))
+        values = (pixels.astype(np.float32) * scale - mean) / deviation
+        return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
     def fitted(self, photograph):
         if self.fit == "stretch":
@@ -47,7 +47,9 @@ class Network:
         ratio = min(self.width / photograph.width, self.height / photograph.height)
         width, height = int(photograph.width * ratio), int(photograph.height * ratio)
         canvas = np.full((self.height, self.width, 3), self.pad, np.uint8)
-        canvas[:height, :width] = np.asarray(photograph.resize((width, height), Image.BILINEAR))
+        centred = self.fit == "letterbox"
+        top, left = ((self.height - height) // 2, (self.width - width) // 2) if centred else (0, 0)
+        canvas[top : top + height, left : left + width] = np.asarray(photograph.resize((width, height), Image.BILINEAR))
         return canvas
 
 
@@ -56,6 +58,7 @@ NETWORKS = {
     "fastestdet": Network(352, 352, order="bgr", scale=1 / 255, overlap=0.45),
     "ultraface": Network(320, 240, mean=127, deviation=128),
     "damoyolo": Network(640, 640),
+    "ppocr": Network(640, 640, fit="letterbox", pad=114, scale=1 / 255, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)),
 }
 
 

@@ -1,21 +1,14 @@
-"""Time and memory of INT8 on DAMO-YOLO at 640: the calibration beside bare inferences and the peers, then the engines.
-
-The weights are random, so noise at the outputs stands for accuracy, and says little of a trained network.
-"""
+"""Time and memory of calibration on DAMO-YOLO-S at 640, beside bare inferences and the peers."""
 
 import shutil
 from functools import partial
 
-from measuring import MB, Measured, Row, Run, Table, engine_bytes, parts, tool, zoo
-from quantizers import COSTS_HEADER, CONVERTER, LABELS, ONNXRUNTIME, OPTIMIZER, OURS, PLAIN
-from quantizers import attempt, build_ours, convert_float16, costs, ours, peer_command, quantize_with_peer, say
-from quantizers import test_data, without_test_data
+from measuring import MB, Measured, Row, Run, zoo
+from quantizers import LABELS, attempt, ours, peer_command, quantize_with_peer, say, test_data, without_test_data
 
 # Peers keep every value of every photograph for their histograms: 0.45 GB for each of DAMO-YOLO-S.
 FEW_PHOTOGRAPHS = 8
 FEW_PHOTOGRAPHS_BYTES = 5e9
-# 32 MB for DAMO-YOLO-S, whose FP16 engine by onnxconverter-common takes 54.6 MB; other sizes in proportion.
-SHARE_OF_FP16 = 32 / 54.6
 MOST_CALIBRATION_PEAK_BYTES = 700 * MB
 
 
@@ -86,66 +79,11 @@ def peak_rows(folder, model, quick):
     ]
 
 
-# --- engines and outputs of DAMO-YOLO -------------------------------------------------------------------
-
-NOISE_HEADER = ["quantizer", "SQNR dB by output", *COSTS_HEADER]
-SOME_PHOTOGRAPHS = 16
-
-
-def noise(model, candidate):
-    answer = Run(tool("signal_to_noise.py", "damoyolo", model, candidate)).answer()
-    return ", ".join(f"{name} {decibel:.1f}" for name, decibel in answer.items())
-
-
-def engine_quantizers(folder, model):
-    def built(file, *flags):
-        count = ["--calibration-count", SOME_PHOTOGRAPHS]
-        return partial(build_ours, folder, "damoyolo", model, folder / file, [*flags, *count])
-
-    return {
-        "trtforge fp16": built("half.onnx", "--precision", "fp16"),
-        OURS: built("default.onnx", "--precision", "int8"),
-        f"{OURS} plain entropy": built("plain.onnx", "--precision", "int8", "--calibration-method", "entropy", *PLAIN),
-        f"{ONNXRUNTIME} MinMax": partial(quantize_with_peer, folder, "onnxruntime", "MinMax", "damoyolo", model, SOME_PHOTOGRAPHS),
-        f"{OPTIMIZER} max": partial(quantize_with_peer, folder, "modelopt", "max", "damoyolo", model, SOME_PHOTOGRAPHS),
-        f"{CONVERTER} fp16": partial(convert_float16, folder, model),
-    }
-
-
-def engine_line(model, title, quantized):
-    return [title, noise(model, quantized.path), *costs(quantized)]
-
-
-def engines_of(size, folder):
-    """Noise at the outputs and engine memory of one size."""
-    model, title = zoo(f"damoyolo-{size}"), f"DAMO-YOLO-{size.upper()} 640"
-    found, made = Measured(), {}
-    table = Table(f"{title}, random weights: {SOME_PHOTOGRAPHS} photographs to calibrate on, outputs on 4 others", NOISE_HEADER)
-    for name, quantizer in engine_quantizers(folder, model).items():
-        made[name], reason = attempt(f"{title}: {name}", found.notes, quantizer)
-        blank = ["-"] * (len(NOISE_HEADER) - 2)
-        table.lines.append([name, reason, *blank] if reason else engine_line(model, name, made[name]))
-    found.tables.append(table)
-    found.rows += engine_rows(title, made)
-    return found
-
-
-def engine_rows(title, made):
-    """Weights + activation as a share of what the FP16 engine of the converter takes."""
-    ours, half = (made[name] and made[name].memory for name in (OURS, f"{CONVERTER} fp16"))
-    if not (ours and half):
-        return [Row(f"{title} INT8: engine memory", "failed", "-", 1.0, SHARE_OF_FP16)]
-    share = engine_bytes(ours) / engine_bytes(half)
-    return [Row(f"{title} INT8: engine memory, beside {CONVERTER} fp16", parts(ours), parts(half), share, SHARE_OF_FP16)]
-
-
 def calibration(folder, quick):
-    """DAMO-YOLO: time and memory of calibration, then the engines."""
+    """DAMO-YOLO-S: time and memory of calibration."""
     if test_data() is None:
         return without_test_data("calibration")
     model, found = zoo("damoyolo-s"), Measured()
     found.rows += speed_rows(folder, model, found.notes)
     found.rows += peak_rows(folder, model, quick)
-    for size in "s" if quick else "st":
-        found.add(engines_of(size, folder))
     return found

@@ -2,7 +2,7 @@
 """Time, memory and accuracy of trtforge beside other tools: one run, one machine, and the goals they are held to.
 
     make peers                              all measurements
-    tools/peers.py --only rewrite,accuracy  some of them (rewrite, build, memory, start, accuracy, calibration)
+    tools/peers.py --only rewrite,accuracy  some of them (rewrite, build, memory, start, accuracy, calibration, noise)
     tools/peers.py --quick                  INT8 without the slowest peers, models and repetitions
     tools/peers.py --json FILE              what was found as JSON too
 
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import int8_accuracy
 import int8_calibration
+import int8_noise
 import quantizers
 from measuring import BINARY, MB, Measured, Row, Run, ToolFailed, alternate, build, engine_bytes, median, parts, print_rows, tool, zoo
 
@@ -99,6 +100,7 @@ MEASUREMENTS = {
     "start": rows_alone(start_rows),
     "accuracy": int8_accuracy.accuracy,
     "calibration": int8_calibration.calibration,
+    "noise": int8_noise.noises,
 }
 
 

@@ -16,7 +16,7 @@ MODELOPT = ROOT / ".deps/venv-modelopt/bin/python"
 NOT_INSTALLED = "not installed"
 OURS, ONNXRUNTIME, OPTIMIZER, CONVERTER = "trtforge int8", "onnxruntime", "Model-Optimizer", "onnxconverter-common"
 LABELS = {"onnxruntime": ONNXRUNTIME, "modelopt": OPTIMIZER}
-CONFIGS = {"yolox": "yolox-nano.yaml", "fastestdet": "fastestdet.yaml", "damoyolo": "damoyolo-s.yaml"}
+CONFIGS = {"yolox": "yolox-nano.yaml", "fastestdet": "fastestdet.yaml", "damoyolo": "damoyolo-s.yaml", "ultraface": "ultraface.yaml", "ppocr": "ppocr-v3-det.yaml"}
 # Nothing is repaired and nothing left in FP16 for accuracy's sake: what is quantized has the method's thresholds.
 PLAIN = ["--no-search"]
 

@@ -32,6 +32,12 @@ class TensorTest(unittest.TestCase):
         self.assertEqual(tensor[0, :, 207, 415].tolist(), [30, 20, 10])
         self.assertEqual(tensor[0, :, 208, 0].tolist(), [114, 114, 114])
 
+    def test_a_centred_letterbox_has_padding_on_both_sides(self):
+        tensor = self.tensor("ppocr", (64, 32), (255, 0, 0))
+        self.assertTrue(np.allclose(tensor[0, 0, 160:480], (1 - 0.485) / 0.229, atol=1e-5))
+        for padded in (tensor[0, 1, :160], tensor[0, 1, 480:]):
+            self.assertTrue(np.allclose(padded, (114 / 255 - 0.456) / 0.224, atol=1e-5))
+
     def test_scale_comes_before_mean_and_deviation(self):
         self.assertTrue(np.allclose(self.tensor("fastestdet", (8, 8), (255, 0, 0))[0, :, 5, 5], [0, 0, 1]))
         face = self.tensor("ultraface", (8, 8), (255, 127, 0))
