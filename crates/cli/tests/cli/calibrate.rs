@@ -124,7 +124,7 @@ fn a_cache_serves_without_the_images_it_was_made_from_and_not_with_others() {
     assert_eq!((&told["calibration"]["images"], &told["calibration"]["method"]), (&5.into(), &"auto".into()));
     std::fs::remove_file(folder.path().join("m.cache.histograms")).expect("the histograms");
     let told = run_in(folder.path(), &[&quantize[..], &["-q", "--json"]].concat()).json();
-    assert_eq!((&told["calibration"]["images"], &told["calibration"]["method"]), (&5.into(), &"entropy".into()));
+    assert_eq!((&told["calibration"]["images"], &told["calibration"]["method"]), (&5.into(), &"mse".into()));
     assert!(told["calibration"]["data_sha256"].is_string(), "{told}");
     let stale = run_in(folder.path(), &[&quantize[..], &["--calibration", "other.npy", "-q"]].concat()).failure(4);
     assert!(stale.contains("calibration data ") && stale.contains("number of images 5, now 4"), "{stale}");
