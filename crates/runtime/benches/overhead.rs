@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use trtforge_graph::Model;
-use trtforge_onnxruntime::{Buffer, OnnxRuntime, SessionConfig, SharedSession};
+use trtforge_onnxruntime::{Binding, Buffer, IoInfo, OnnxRuntime, SessionConfig, SharedSession};
 use trtforge_runtime::{
     BatchEngine, Batcher, BatcherOptions, Call, ElementType, Engine, Error, Function, Request, Result, Signature,
     TensorInfo,
@@ -29,9 +29,9 @@ impl Function for Nothing {
     }
 }
 
-struct Instant;
+struct AddOne;
 
-impl BatchEngine for Instant {
+impl BatchEngine for AddOne {
     type Input = u64;
     type Output = u64;
 
@@ -65,16 +65,61 @@ fn sessions(criterion: &mut Criterion) {
             session.wait(ticket).unwrap();
         });
     });
+}
+
+/// Runs of a model by ONNX Runtime directly and in a session, in turns, so that both meet the same machine; the median
+/// of the differences is the overhead. Criterion, which measures one after the other, sees less than a drifting clock adds.
+fn models(_: &mut Criterion) {
     let Some(folder) = std::env::var_os("TRTFORGE_TEST_DATA") else { return };
-    let path = PathBuf::from(folder).join("models/mnist_winml.onnx");
-    let config = SessionConfig::default();
-    let direct = OnnxRuntime::load().unwrap().session(&Model::read(&path).unwrap(), &config).unwrap();
-    let input = (Block(vec![0; 784 * 4]), vec![1, 1, 28, 28]);
-    let output = Some((Block(vec![0; 40]), vec![1, 10]));
-    let mut binding = SharedSession::new(direct).bind(vec![input], vec![output]).unwrap();
-    group.bench_function("digits, ONNX Runtime directly", |bencher| bencher.iter(|| binding.run().unwrap()));
-    let mut session = Engine::open(&path).unwrap().session(Request::default().into()).unwrap();
-    group.bench_function("digits, in a session", |bencher| bencher.iter(|| session.run().unwrap()));
+    println!("{:<20} {:>12} {:>12} {:>12} {:>10}", "model", "directly", "in a session", "overhead", "share");
+    for (file, pairs) in [("mnist_winml.onnx", 20_000), ("yolox_nano_416.onnx", 300)] {
+        let path = PathBuf::from(&folder).join("models").join(file);
+        let (mut direct, mut session) =
+            (bound(&path), Engine::open(&path).unwrap().session(Request::default().into()).unwrap());
+        let mut pair = |first: bool| {
+            let mut seconds = [0.0; 2];
+            for place in if first { [0, 1] } else { [1, 0] } {
+                let start = Instant::now();
+                if place == 0 {
+                    direct.run().unwrap()
+                } else {
+                    session.run().unwrap()
+                }
+                seconds[place] = start.elapsed().as_secs_f64();
+            }
+            seconds
+        };
+        for _ in 0..pairs / 10 {
+            pair(true);
+        }
+        let seconds: Vec<[f64; 2]> = (0..pairs).map(|number| pair(number % 2 == 0)).collect();
+        let median = |of: fn(&[f64; 2]) -> f64| {
+            let mut values: Vec<f64> = seconds.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (alone, within, more) = (median(|it| it[0]), median(|it| it[1]), median(|it| it[1] - it[0]));
+        let micro = |seconds: f64| format!("{:.1} us", 1e6 * seconds);
+        println!(
+            "{file:<20} {:>12} {:>12} {:>12} {:>8.2} %",
+            micro(alone),
+            micro(within),
+            micro(more),
+            100.0 * more / alone
+        );
+    }
+}
+
+/// A model of fixed shapes bound to blocks of zeros.
+fn bound(path: &Path) -> Binding<Block> {
+    let session = OnnxRuntime::load().unwrap().session(&Model::read(path).unwrap(), &SessionConfig::default()).unwrap();
+    let block = |info: &IoInfo| {
+        let shape = info.ty.fixed_shape().unwrap();
+        (Block(vec![0; shape.iter().product::<u64>() as usize * 4]), shape.iter().map(|&size| size as i64).collect())
+    };
+    let inputs = session.inputs().iter().map(block).collect();
+    let outputs = session.outputs().iter().map(|info| Some(block(info))).collect();
+    SharedSession::new(session).bind(inputs, outputs).unwrap()
 }
 
 fn batcher(criterion: &mut Criterion) {
@@ -82,7 +127,7 @@ fn batcher(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batcher");
     group.throughput(Throughput::Elements(REQUESTS)).sample_size(10);
     let options = BatcherOptions { queue_capacity: 4096, ..BatcherOptions::default() };
-    let callbacks = Batcher::new(vec![Instant], options.clone()).unwrap();
+    let callbacks = Batcher::new(vec![AddOne], options.clone()).unwrap();
     group.bench_function("requests answered by callbacks", |bencher| {
         bencher.iter(|| {
             let answered = Arc::new(AtomicU64::new(0));
@@ -102,7 +147,7 @@ fn batcher(criterion: &mut Criterion) {
             }
         });
     });
-    let futures = Batcher::new(vec![Instant], options).unwrap();
+    let futures = Batcher::new(vec![AddOne], options).unwrap();
     group.bench_function("requests waited for, 256 under way", |bencher| {
         bencher.iter(|| {
             let mut pending = std::collections::VecDeque::with_capacity(256);
@@ -118,9 +163,9 @@ fn batcher(criterion: &mut Criterion) {
     });
     group.throughput(Throughput::Elements(1)).sample_size(50);
     let options = BatcherOptions { max_delay: Duration::ZERO, ..BatcherOptions::default() };
-    let alone = Batcher::new(vec![Instant], options).unwrap();
+    let alone = Batcher::new(vec![AddOne], options).unwrap();
     group.bench_function("one request, no delay", |bencher| bencher.iter(|| alone.submit(1).unwrap().wait().unwrap()));
 }
 
-criterion_group!(benches, sessions, batcher);
+criterion_group!(benches, sessions, batcher, models);
 criterion_main!(benches);
