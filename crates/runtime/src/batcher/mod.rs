@@ -32,6 +32,8 @@
 //! # Ok::<(), trtforge_runtime::Error>(())
 //! ```
 
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod policy;
 mod queue;
@@ -42,7 +44,6 @@ mod tuner;
 mod worker;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use options::BatcherOptions;
@@ -51,6 +52,7 @@ pub use session_engine::{Sample, SessionEngine};
 pub use statistics::BatcherStatistics;
 
 use crate::error::{Error, Result};
+use crate::sync::thread::JoinHandle;
 use queue::{Queue, Request};
 use response::{Promises, Reply};
 
