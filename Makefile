@@ -28,10 +28,10 @@ CALIBRATION ?=
 FUZZ_SECONDS ?= 30
 PEERS ?=
 
-.PHONY: help setup release engine test lint venv modelopt peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine test loom miri lint venv modelopt peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  make engine takes  MODEL=path.onnx  CONFIG=path.yaml  PRECISION=fp32|fp16|int8|auto  WORKSPACE=512MiB  CALIBRATION=folder'
 
@@ -52,6 +52,13 @@ test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folde
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --workspace --locked; \
 	else $(CARGO) test --workspace --locked --all-targets; fi
+
+loom: ## Try every order of threads at the runtime's queue, responses and session worker
+	@RUSTFLAGS='--cfg loom' $(CARGO) test --package trtforge-runtime --no-default-features --lib --release --locked --target-dir $(TARGET_DIR)/loom -- models::
+
+miri: ## Run the runtime's host tests under Miri (rustup +nightly component add miri rust-src)
+	@PROPTEST_CASES=4 MIRIFLAGS='-Zmiri-disable-isolation' $(CARGO) +nightly miri test --package trtforge-runtime --no-default-features --locked --lib --test suite -- \
+		--skip engines --skip plan_file --skip many_threads --skip four_times
 
 lint: setup ## Format, clippy in both flavours and documentation, warnings refused
 	@$(CARGO) fmt --all --check

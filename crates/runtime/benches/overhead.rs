@@ -39,7 +39,7 @@ impl BatchEngine for AddOne {
         64
     }
 
-    fn run(&mut self, inputs: &[u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
+    fn run(&mut self, inputs: &mut [u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
         outputs.extend(inputs.iter().map(|input| Ok(input + 1)));
         Ok(())
     }

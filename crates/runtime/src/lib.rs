@@ -85,6 +85,7 @@ pub mod ledger;
 pub mod pool;
 mod session;
 mod shape;
+mod sync;
 
 pub use batcher::{BatchEngine, Batcher, BatcherOptions, BatcherStatistics, Response, Sample, SessionEngine};
 pub use bytes::{Bytes, gib, mib};

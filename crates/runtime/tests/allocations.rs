@@ -6,8 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use trtforge_runtime::{Call, ElementType, Engine, Function, Request, Result, Session, Shape, Signature, TensorInfo};
+use trtforge_runtime::{
+    BatchEngine, Batcher, BatcherOptions, Call, ElementType, Engine, Function, Request, Response, Result, Sample,
+    Session, SessionEngine, Shape, Signature, TensorInfo,
+};
 
 /// Often enough that an allocation per run stands out, and quick.
 const ROUNDS: u64 = 20;
@@ -117,19 +121,99 @@ fn a_function_runs_without_allocating_at_any_batch() {
     assert_eq!(count, 0, "changing the batch");
 }
 
+/// Requests under way at a time.
+const UNDER_WAY: usize = 8;
+
+fn prompt() -> BatcherOptions {
+    BatcherOptions { max_delay: Duration::ZERO, ..BatcherOptions::default() }
+}
+
+/// Sends samples to and fro through a session, from buffers that are there already.
+fn batched_samples(session: Session, values: usize) {
+    let batcher = Batcher::new(vec![SessionEngine::new(session).unwrap()], prompt()).unwrap();
+    let mut samples: Vec<Sample> = (0..UNDER_WAY).map(|_| Sample::of(&vec![1.0f32; values])).collect();
+    let mut responses: Vec<Response<Sample>> = Vec::with_capacity(UNDER_WAY);
+    let mut round = || {
+        responses.extend(samples.drain(..).map(|sample| batcher.submit(sample).unwrap()));
+        samples.extend(responses.drain(..).map(|response| {
+            let mut sample = response.wait().unwrap();
+            sample.tensors[0].resize(values * size_of::<f32>(), 0);
+            sample
+        }));
+    };
+    // How requests fall into batches is for the scheduler to say, so warming up takes more than one round.
+    (0..ROUNDS).for_each(|_| round());
+    assert_eq!(allocations(round), 0, "a sample through a batcher");
+}
+
+#[test]
+fn a_batcher_allocates_nothing_for_a_request() {
+    struct PlusOne;
+    impl BatchEngine for PlusOne {
+        type Input = u64;
+        type Output = u64;
+        fn largest_batch(&self) -> usize {
+            UNDER_WAY
+        }
+        fn run(&mut self, inputs: &mut [u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
+            outputs.extend(inputs.iter().map(|input| Ok(input + 1)));
+            Ok(())
+        }
+    }
+    static ANSWERED: AtomicU64 = AtomicU64::new(0);
+    let _turn = TURN.lock();
+    let batcher = Batcher::new(vec![PlusOne], prompt()).unwrap();
+    let mut responses: Vec<Response<u64>> = Vec::with_capacity(UNDER_WAY);
+    let mut round = || {
+        responses.extend((0..UNDER_WAY as u64).map(|input| batcher.submit(input).unwrap()));
+        responses.drain(..).zip(1..).for_each(|(response, answer)| assert_eq!(response.wait().unwrap(), answer));
+        let before = ANSWERED.load(Ordering::Acquire);
+        // A function that captures nothing takes no memory as a callback either.
+        let answer = |answer: Result<u64>| _ = ANSWERED.fetch_add(answer.unwrap(), Ordering::Release);
+        batcher.submit_with(1, Some(Duration::from_secs(3600)), answer).unwrap();
+        while ANSWERED.load(Ordering::Acquire) == before {
+            std::thread::yield_now();
+        }
+    };
+    (0..ROUNDS).for_each(|_| round());
+    assert_eq!(allocations(round), 0, "a request");
+}
+
+#[test]
+fn a_function_behind_a_batcher_allocates_nothing_for_a_sample() {
+    let _turn = TURN.lock();
+    let engine = Engine::function("sum", Sum).unwrap();
+    batched_samples(engine.session(Request::batch(4).into()).unwrap(), 8);
+}
+
+#[cfg(feature = "onnx")]
+fn models() -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("TRTFORGE_TEST_DATA").map(std::path::PathBuf::from);
+    if folder.is_none() {
+        assert!(std::env::var_os("TRTFORGE_REQUIRE_LIBRARIES").is_none(), "TRTFORGE_TEST_DATA is not set");
+        eprintln!("skipped: TRTFORGE_TEST_DATA is not set");
+    }
+    folder.map(|folder| folder.join("models"))
+}
+
+#[cfg(feature = "onnx")]
+#[test]
+fn a_model_behind_a_batcher_allocates_nothing_for_a_sample() {
+    let _turn = TURN.lock();
+    let Some(folder) = models() else { return };
+    let engine = Engine::open(folder.join("mnist_winml.onnx")).unwrap();
+    batched_samples(engine.session(Request::default().into()).unwrap(), 784);
+}
+
 #[cfg(feature = "onnx")]
 #[test]
 fn a_model_runs_without_allocating() {
     let _turn = TURN.lock();
-    let Some(folder) = std::env::var_os("TRTFORGE_TEST_DATA").map(std::path::PathBuf::from) else {
-        assert!(std::env::var_os("TRTFORGE_REQUIRE_LIBRARIES").is_none(), "TRTFORGE_TEST_DATA is not set");
-        eprintln!("skipped: TRTFORGE_TEST_DATA is not set");
-        return;
-    };
-    let engine = Engine::open(folder.join("models/mnist_winml.onnx")).unwrap();
+    let Some(folder) = models() else { return };
+    let engine = Engine::open(folder.join("mnist_winml.onnx")).unwrap();
     let mut session = engine.session(Request::default().slots(2).into()).unwrap();
     every_way_of_running(&mut session, "Input3", "Plus214_Output_0");
-    let engine = Engine::open(folder.join("models/superres_10.onnx")).unwrap();
+    let engine = Engine::open(folder.join("superres_10.onnx")).unwrap();
     let mut session = engine.session(Request::batch(2).into()).unwrap();
     let mut batch = 0;
     let count = allocations(|| {

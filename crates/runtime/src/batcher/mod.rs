@@ -17,7 +17,7 @@
 //!     fn largest_batch(&self) -> usize {
 //!         16
 //!     }
-//!     fn run(&mut self, inputs: &[u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
+//!     fn run(&mut self, inputs: &mut [u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
 //!         outputs.extend(inputs.iter().map(|input| Ok(input * input)));
 //!         Ok(())
 //!     }
@@ -32,6 +32,8 @@
 //! # Ok::<(), trtforge_runtime::Error>(())
 //! ```
 
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod policy;
 mod queue;
@@ -42,7 +44,6 @@ mod tuner;
 mod worker;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use options::BatcherOptions;
@@ -51,8 +52,9 @@ pub use session_engine::{Sample, SessionEngine};
 pub use statistics::BatcherStatistics;
 
 use crate::error::{Error, Result};
+use crate::sync::thread::JoinHandle;
 use queue::{Queue, Request};
-use response::{Promise, Reply};
+use response::{Promises, Reply};
 
 /// What runs batches.
 pub trait BatchEngine: Send + 'static {
@@ -64,12 +66,13 @@ pub trait BatchEngine: Send + 'static {
     /// The largest batch it takes.
     fn largest_batch(&self) -> usize;
 
-    /// Runs a batch: one answer per input, in their order.
+    /// Runs a batch: one answer per input, in their order. What is taken out of the inputs may become part of the
+    /// answers; with out of memory they must be as they came, because they come again.
     ///
     /// # Errors
     /// What went wrong with all of them. Out of memory ([`Error::is_out_of_memory`]) makes the batcher try again with
     /// fewer.
-    fn run(&mut self, inputs: &[Self::Input], outputs: &mut Vec<Result<Self::Output>>) -> Result<()>;
+    fn run(&mut self, inputs: &mut [Self::Input], outputs: &mut Vec<Result<Self::Output>>) -> Result<()>;
 
     /// Memory that the last batch took, in bytes, where it can tell; batches are kept within
     /// [`BatcherOptions::memory_bytes`] by it.
@@ -81,6 +84,7 @@ pub trait BatchEngine: Send + 'static {
 /// Gathers requests into batches. May be shared between threads. Dropping it is [`Self::shut_down`].
 pub struct Batcher<E: BatchEngine> {
     queue: Arc<Queue<E::Input, E::Output>>,
+    promises: Promises<E::Output>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -95,8 +99,9 @@ impl<E: BatchEngine> Batcher<E> {
             let reason = "there must be an engine, and it must take a batch";
             return Err(Error::Request { what: "largest batch", value: 0, reason });
         }
+        let promises = Promises::new(options.queue_capacity);
         let queue = Arc::new(Queue::new(options.checked(largest)?));
-        let mut batcher = Self { queue, workers: Vec::with_capacity(engines.len()) };
+        let mut batcher = Self { queue, promises, workers: Vec::with_capacity(engines.len()) };
         for engine in engines {
             batcher.workers.push(worker::start(engine, Arc::clone(&batcher.queue))?);
         }
@@ -120,7 +125,7 @@ impl<E: BatchEngine> Batcher<E> {
     }
 
     fn submit_before(&self, input: E::Input, within: Option<Duration>) -> Result<Response<E::Output>> {
-        let (reply, response) = Promise::pair();
+        let (reply, response) = self.promises.pair();
         self.queue.push(self.request(input, within, reply))?;
         Ok(response)
     }
@@ -130,7 +135,7 @@ impl<E: BatchEngine> Batcher<E> {
     /// # Errors
     /// [`Error::ShutDown`].
     pub fn submit_when_room(&self, input: E::Input) -> Result<Response<E::Output>> {
-        let (reply, response) = Promise::pair();
+        let (reply, response) = self.promises.pair();
         self.queue.push_when_room(self.request(input, None, reply))?;
         Ok(response)
     }

@@ -1,7 +1,7 @@
 //! The queue between those who ask and those who run.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::policy::{Decision, View, decide};
@@ -9,6 +9,7 @@ use super::response::Reply;
 use super::tuner::Tuner;
 use super::{BatcherOptions, BatcherStatistics};
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A request that waits. Times are since the queue was made.
 pub(super) struct Request<I, O> {

@@ -1,14 +1,18 @@
 //! Answers on their way back: a future that can also be waited for, or a call. Each is given once, whatever happens.
+//!
+//! A promise that was kept and taken serves a later request, so that a request allocates none once as many as are under
+//! way at a time have been.
 
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 type Callback<O> = Box<dyn FnOnce(Result<O>) + Send>;
 
@@ -34,7 +38,9 @@ impl<O> Reply<O> {
 
     /// Lets go without an answer: whoever asked is told otherwise.
     pub(super) fn forget(mut self) {
-        self.to = None;
+        if let Some(To::Promise(promise)) = self.to.take() {
+            promise.release();
+        }
     }
 
     fn send(&mut self, answer: Result<O>) -> bool {
@@ -54,33 +60,106 @@ impl<O> Drop for Reply<O> {
     }
 }
 
-pub(super) struct Promise<O> {
+/// Makes promises, and keeps those that are done for the next requests.
+pub(super) struct Promises<O> {
+    idle: Arc<Idle<O>>,
+}
+
+struct Idle<O> {
+    list: Mutex<Vec<Arc<Promise<O>>>>,
+    most: usize,
+}
+
+/// Most idle promises that are kept, whatever the queue holds.
+const MOST_IDLE: usize = 1 << 16;
+
+impl<O> Promises<O> {
+    /// Keeps as many as `queue_capacity` requests need.
+    pub(super) fn new(queue_capacity: usize) -> Self {
+        let most = queue_capacity.min(MOST_IDLE);
+        Self { idle: Arc::new(Idle { list: Mutex::new(Vec::with_capacity(most)), most }) }
+    }
+
+    /// A promise's two sides.
+    pub(super) fn pair(&self) -> (Reply<O>, Response<O>) {
+        let idle = self.idle.lock().pop();
+        let promise = idle.unwrap_or_else(|| Arc::new(Promise::new(Arc::downgrade(&self.idle))));
+        promise.lock().sides = 2;
+        (Reply { to: Some(To::Promise(Arc::clone(&promise))) }, Response { promise })
+    }
+}
+
+impl<O> Idle<O> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Promise<O>>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, promise: Arc<Promise<O>>) {
+        let mut list = self.lock();
+        if list.len() < self.most {
+            list.push(promise);
+        }
+    }
+}
+
+struct Promise<O> {
     state: Mutex<State<O>>,
     kept: Condvar,
+    home: Weak<Idle<O>>,
 }
 
 struct State<O> {
     answer: Option<Result<O>>,
     waker: Option<Waker>,
     waiting: bool,
+    /// How many of reply and response have yet to go.
+    sides: u8,
 }
 
 impl<O> Promise<O> {
-    pub(super) fn pair() -> (Reply<O>, Response<O>) {
-        let state = Mutex::new(State { answer: None, waker: None, waiting: false });
-        let promise = Arc::new(Self { state, kept: Condvar::new() });
-        (Reply { to: Some(To::Promise(Arc::clone(&promise))) }, Response { promise })
+    fn new(home: Weak<Idle<O>>) -> Self {
+        let state = Mutex::new(State { answer: None, waker: None, waiting: false, sides: 0 });
+        Self { state, kept: Condvar::new(), home }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the answer; whether waking the future's task did so without a panic.
-    fn keep(&self, answer: Result<O>) -> bool {
+    /// One side goes; after the last the promise serves another request.
+    fn release(self: Arc<Self>) {
         let mut state = self.lock();
-        state.answer = Some(answer);
+        state.sides -= 1;
+        if state.sides > 0 {
+            return;
+        }
+        state.waiting = false;
+        let left = (state.answer.take(), state.waker.take());
+        drop(state);
+        // An answer that nobody took may run code of the application as it goes: outside the lock.
+        drop(left);
+        if let Some(idle) = self.home.upgrade() {
+            idle.put(self);
+        }
+    }
+
+    /// Gives the answer; whether what then runs of the application, such as the future's waker, did so without a panic.
+    fn keep(self: Arc<Self>, answer: Result<O>) -> bool {
+        let mut state = self.lock();
         let (waker, waiting) = (state.waker.take(), state.waiting);
+        if state.sides == 1 {
+            // Nobody is left to take it.
+            drop(state);
+            return catch_unwind(AssertUnwindSafe(|| {
+                drop(answer);
+                self.release();
+            }))
+            .is_ok();
+        }
+        state.answer = Some(answer);
+        // The reply goes here, so that whoever takes the answer is the last. By the time of the call below the promise may
+        // serve another request, somebody of which is then woken in vain.
+        state.sides -= 1;
         drop(state);
         if waiting {
             self.kept.notify_all();
@@ -94,6 +173,12 @@ impl<O> Promise<O> {
 #[must_use = "the request's answer comes through this"]
 pub struct Response<O> {
     promise: Arc<Promise<O>>,
+}
+
+impl<O> Drop for Response<O> {
+    fn drop(&mut self) {
+        Arc::clone(&self.promise).release();
+    }
 }
 
 impl<O> Response<O> {

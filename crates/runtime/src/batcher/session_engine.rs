@@ -30,12 +30,15 @@ impl Sample {
     }
 }
 
-/// Runs batches in the first slot of a session.
+/// Runs batches in the first slot of a session. An answer comes in the buffers that its request came in, so a sample that
+/// goes to and fro is allocated once.
 pub struct SessionEngine {
     session: Session,
     largest: usize,
     /// Bytes and shape of one sample's part of each input.
     parts: Vec<(usize, Shape)>,
+    /// Places of the samples in the batch at hand that can run.
+    fitting: Vec<usize>,
 }
 
 impl SessionEngine {
@@ -55,7 +58,7 @@ impl SessionEngine {
             parts.push(((input.bytes_at(&shape).unwrap_or(0) / batch) as usize, shape.with_batch(1)));
         }
         let largest = largest.and_then(|batch| usize::try_from(batch).ok()).unwrap_or(1);
-        Ok(Self { session, largest, parts })
+        Ok(Self { session, fitting: Vec::with_capacity(largest), largest, parts })
     }
 
     /// The session.
@@ -89,26 +92,33 @@ impl SessionEngine {
         Ok(())
     }
 
-    /// Runs samples that fit, and gives their answers in order.
-    fn run_checked(&mut self, samples: &[&Sample]) -> Result<Vec<Sample>> {
-        let batch = self.set_batch(samples.len())?;
+    /// Runs the samples that fit and puts their answers where `outputs` has a place for them.
+    fn run_fitting(&mut self, inputs: &mut [Sample], outputs: &mut [Result<Sample>]) -> Result<()> {
+        let batch = self.set_batch(self.fitting.len())?;
         let engine = self.session.engine().clone();
         let signature = engine.signature();
         let mut slot = self.session.slot(0)?;
         for (index, input) in signature.inputs.iter().enumerate() {
-            let tensors = samples.iter().map(|sample| sample.tensors[index].as_slice());
+            let tensors = self.fitting.iter().map(|&place| inputs[place].tensors[index].as_slice());
             slot.write_rows(&input.name, self.parts[index].0, tensors)?;
         }
         slot.run()?;
-        let mut answers = vec![Sample::default(); samples.len()];
-        for output in &signature.outputs {
+        for &place in &self.fitting {
+            let mut tensors = std::mem::take(&mut inputs[place].tensors);
+            tensors.resize_with(signature.outputs.len(), Vec::new);
+            tensors.iter_mut().for_each(Vec::clear);
+            outputs[place] = Ok(Sample { tensors });
+        }
+        for (index, output) in signature.outputs.iter().enumerate() {
             let bytes = slot.read_output(&output.name)?;
             let row = bytes.len() / batch.max(1);
-            for (answer, row) in answers.iter_mut().zip(bytes.chunks_exact(row.max(1))) {
-                answer.tensors.push(row.to_vec());
+            for (&place, row) in self.fitting.iter().zip(bytes.chunks_exact(row.max(1))) {
+                if let Ok(answer) = &mut outputs[place] {
+                    answer.tensors[index].extend_from_slice(row);
+                }
             }
         }
-        Ok(answers)
+        Ok(())
     }
 }
 
@@ -124,14 +134,10 @@ impl BatchEngine for SessionEngine {
         self.largest
     }
 
-    fn run(&mut self, inputs: &[Sample], outputs: &mut Vec<Result<Sample>>) -> Result<()> {
-        let checked: Vec<Result<()>> = inputs.iter().map(|sample| self.check(sample)).collect();
-        let fits = inputs.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
-        let fits: Vec<&Sample> = fits.map(|(sample, _)| sample).collect();
-        let answers = if fits.is_empty() { Vec::new() } else { self.run_checked(&fits)? };
-        let mut answers = answers.into_iter();
-        let lost = || Error::Run { reason: "the batch gave too few answers".to_owned() };
-        outputs.extend(checked.into_iter().map(|checked| checked.and_then(|()| answers.next().ok_or_else(lost))));
-        Ok(())
+    fn run(&mut self, inputs: &mut [Sample], outputs: &mut Vec<Result<Sample>>) -> Result<()> {
+        outputs.extend(inputs.iter().map(|sample| self.check(sample).map(|()| Sample::default())));
+        self.fitting.clear();
+        self.fitting.extend(outputs.iter().enumerate().filter(|(_, output)| output.is_ok()).map(|(place, _)| place));
+        if self.fitting.is_empty() { Ok(()) } else { self.run_fitting(inputs, outputs) }
     }
 }

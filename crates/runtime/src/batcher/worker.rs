@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::BatchEngine;
@@ -10,10 +9,11 @@ use super::queue::{Queue, Request};
 use super::response::Reply;
 use crate::engine::function::panicked;
 use crate::error::{Error, Result};
+use crate::sync::thread::{Builder, JoinHandle};
 
 /// Starts the thread of `engine`.
 pub(super) fn start<E: BatchEngine>(engine: E, queue: Arc<Queue<E::Input, E::Output>>) -> Result<JoinHandle<()>> {
-    let spawned = std::thread::Builder::new().name("trtforge-batcher".to_owned()).spawn(move || work(engine, &queue));
+    let spawned = Builder::new().name("trtforge-batcher".to_owned()).spawn(move || work(engine, &queue));
     spawned.map_err(|error| Error::Device {
         device: "host".to_owned(),
         call: "start of a thread",

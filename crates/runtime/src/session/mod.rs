@@ -6,6 +6,8 @@
 //! itself is dropped, or when.
 
 mod lane;
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod slot;
 mod worker;

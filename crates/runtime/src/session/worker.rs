@@ -4,11 +4,12 @@
 //! allocates nothing.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 
 use super::lane::Lane;
 use crate::error::{Error, Result};
+use crate::sync::thread::{Builder, JoinHandle};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 type Answer = (Box<Lane>, Result<()>);
 
@@ -35,7 +36,7 @@ impl Worker {
         let state = State { waiting: VecDeque::with_capacity(slots), answers, closed: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), given: Condvar::new(), done: Condvar::new() });
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("trtforge-session".to_owned()).spawn(move || theirs.work());
+        let thread = Builder::new().name("trtforge-session".to_owned()).spawn(move || theirs.work());
         let refused = |error: std::io::Error| Error::Device {
             device: "host".to_owned(),
             call: "start of a thread",

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl BatchEngine for Engine {
         self.largest
     }
 
-    fn run(&mut self, inputs: &[u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
+    fn run(&mut self, inputs: &mut [u64], outputs: &mut Vec<Result<u64>>) -> Result<()> {
         (self.run)(inputs, outputs)
     }
 }
@@ -328,6 +328,129 @@ fn a_session_runs_batches_of_samples_and_a_wrong_sample_fails_alone() {
     assert!(matches!(answers[1], Err(Error::WrongByteCount { expected: 12, actual: 4, .. })));
     assert_eq!(answers[2].as_ref().unwrap().values::<f32>(0).unwrap(), [8.0; 3]);
     assert!(matches!(answers[3], Err(Error::UnknownTensor { .. })));
+}
+
+/// Lets one batch through per tick: the time of the test is counted, not measured.
+#[derive(Default)]
+struct Ticks {
+    state: Mutex<(u64, u64)>,
+    changed: Condvar,
+}
+
+impl Ticks {
+    /// Waits for the tick that lets a batch through.
+    fn serve(&self) {
+        let mut state = self.state.lock().unwrap();
+        while state.0 == 0 {
+            let (next, waited) = self.changed.wait_timeout(state, Duration::from_secs(60)).unwrap();
+            assert!(!waited.timed_out(), "the clock stands still");
+            state = next;
+        }
+        state.0 -= 1;
+    }
+
+    fn tick(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        state.1 += 1;
+        self.changed.notify_all();
+    }
+
+    fn now(&self) -> u64 {
+        self.state.lock().unwrap().1
+    }
+}
+
+#[test]
+fn under_four_times_the_load_the_queue_and_every_wait_stay_bounded() {
+    const BATCH: u64 = 8;
+    const CAPACITY: u64 = 40;
+    const TICKS: u64 = 200;
+    let ticks = Arc::new(Ticks::default());
+    let engine = made(BATCH as usize, {
+        let ticks = Arc::clone(&ticks);
+        move |inputs, outputs| {
+            ticks.serve();
+            plus_one(inputs, outputs)
+        }
+    });
+    let options = BatcherOptions { queue_capacity: CAPACITY as usize, ..patient(BATCH as usize) };
+    let batcher = Batcher::new(vec![engine], options).unwrap();
+    // For each request let in: its number and the ticks from its arrival to its answer.
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let (mut accepted, mut refused) = (Vec::new(), 0);
+    for tick in 0..TICKS {
+        for request in 0..4 * BATCH {
+            let number = tick * 4 * BATCH + request;
+            let (seen, clock, arrived) = (Arc::clone(&answers), Arc::clone(&ticks), ticks.now());
+            match batcher.submit_with(number, None, move |answer| {
+                seen.lock().unwrap().push((number, answer.unwrap(), clock.now() - arrived));
+            }) {
+                Ok(()) => accepted.push(number),
+                Err(Error::QueueFull { capacity }) => refused += u64::from(capacity as u64 == CAPACITY),
+                Err(other) => panic!("{other}"),
+            }
+            assert!(batcher.waiting() as u64 <= CAPACITY);
+        }
+        let before = answers.lock().unwrap().len();
+        ticks.tick();
+        // The batch in service is answered within its tick.
+        while answers.lock().unwrap().len() < before + BATCH as usize {
+            std::thread::yield_now();
+        }
+    }
+    let ends = std::thread::spawn(move || batcher.finish());
+    while !ends.is_finished() {
+        ticks.tick();
+        std::thread::yield_now();
+    }
+    ends.join().unwrap();
+
+    let mut answers = std::mem::take(&mut *answers.lock().unwrap());
+    assert_eq!(accepted.len() as u64 + refused, TICKS * 4 * BATCH);
+    assert!(refused > TICKS * 2 * BATCH, "only a quarter can be served: {refused} refused");
+    let during = &answers[..(TICKS * BATCH) as usize];
+    // Whoever is let in has at most a full queue and the batch in service ahead.
+    let most = during.iter().map(|answer| answer.2).max().unwrap();
+    assert!(most <= CAPACITY.div_ceil(BATCH) + 1, "{most} batches were served before the answer");
+    answers.sort_unstable();
+    assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), accepted, "each once, and none lost");
+    assert!(answers.iter().all(|(number, answer, _)| *answer == number + 1));
+}
+
+#[test]
+fn a_response_nobody_waits_for_harms_nobody_and_its_promise_serves_again() {
+    /// Counts the answers that are alive.
+    struct Counted(Arc<AtomicU64>, u64);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    struct Counts(Arc<AtomicU64>);
+    impl BatchEngine for Counts {
+        type Input = u64;
+        type Output = Counted;
+        fn largest_batch(&self) -> usize {
+            4
+        }
+        fn run(&mut self, inputs: &mut [u64], outputs: &mut Vec<Result<Counted>>) -> Result<()> {
+            self.0.fetch_add(inputs.len() as u64, Ordering::SeqCst);
+            outputs.extend(inputs.iter().map(|&input| Ok(Counted(Arc::clone(&self.0), input))));
+            Ok(())
+        }
+    }
+    let alive = Arc::new(AtomicU64::new(0));
+    let batcher = Batcher::new(vec![Counts(Arc::clone(&alive))], patient(4)).unwrap();
+    for round in 0..100 {
+        let mut responses: Vec<_> = (0..4).map(|input| batcher.submit(round * 4 + input).unwrap()).collect();
+        let waited = responses.split_off(2);
+        drop(responses);
+        let answers: Vec<u64> = waited.into_iter().map(|response| response.wait().unwrap().1).collect();
+        assert_eq!(answers, [round * 4 + 2, round * 4 + 3], "an answer of an earlier request");
+    }
+    batcher.finish();
+    assert_eq!(alive.load(Ordering::SeqCst), 0, "answers that nobody took went all the same");
 }
 
 #[test]

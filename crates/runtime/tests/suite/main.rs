@@ -7,6 +7,8 @@ mod batching;
 mod cuda;
 mod devices;
 mod engines;
+#[cfg(feature = "onnx")]
+mod examples;
 mod functions;
 mod ledgers;
 #[cfg(feature = "onnx")]

@@ -50,6 +50,64 @@ fn engines_that_do_not_fit_are_told_before_a_gpu_is_looked_for() {
     }
 }
 
+/// A manifest for `plan` that says it was built so.
+fn manifest(plan: &[u8], flavour: &str, version: &str, capabilities: &[&str]) -> Vec<u8> {
+    use sha2::Digest;
+    let manifest = serde_json::json!({
+        "schema": 1,
+        "tensorrt": {"flavour": flavour, "version": version},
+        "engine": {"sha256": hex::encode(sha2::Sha256::digest(plan)), "bytes": plan.len()},
+        "memory": {"weights_bytes": 10},
+        "compute_capabilities": capabilities,
+    });
+    serde_json::to_vec(&manifest).unwrap()
+}
+
+#[test]
+fn a_manifest_of_another_tensorrt_or_gpu_is_told() {
+    let Some(plan) = built() else { return };
+    let here = trtforge_tensorrt::TensorRt::load().unwrap().version().to_string();
+    let open = |flavour: &str, version: &str, capabilities: &[&str]| {
+        let manifest = manifest(&plan, flavour, version, capabilities);
+        EngineOptions::default().from_bytes("it", plan.clone(), Some(&manifest))
+    };
+    let fault = |opened| match opened {
+        Err(Error::Unfit { fault, .. }) => *fault,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        matches!(fault(open("enterprise", &here, &[])), EngineFault::Flavour { built, .. } if built == "enterprise")
+    );
+    assert!(matches!(fault(open("rtx", "0.9.0", &[])), EngineFault::Version { built, .. } if built == "0.9.0"));
+    match open("rtx", &here, &["0.1"]) {
+        Err(Error::NoGpu { .. }) => eprintln!("skipped: no GPU to be the wrong one"),
+        Err(Error::Unfit { fault, .. }) => {
+            assert!(matches!(*fault, EngineFault::ComputeCapability { .. } | EngineFault::Refused { .. }), "{fault}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_header_with_a_wrong_bit_is_an_error_value_or_gets_as_far_as_the_gpu() {
+    let Some(plan) = built() else { return };
+    let mut judged = 0;
+    for byte in 0..64 {
+        let mut wrong = plan.clone();
+        wrong[byte] ^= 0x10;
+        match open(&wrong) {
+            Err(Error::Unfit { fault, .. }) => {
+                assert!(!fault.to_string().is_empty());
+                judged += 1;
+            }
+            // What TensorRT's own header check lets pass; a GPU's loader would judge the rest.
+            Err(Error::NoGpu { .. } | Error::TensorRt(_)) | Ok(_) => {}
+            Err(other) => panic!("byte {byte}: {other}"),
+        }
+    }
+    assert!(judged >= 12, "at least mark, length and version are looked at: {judged}");
+}
+
 #[test]
 fn digits_on_a_gpu_are_those_of_the_cpu_and_the_plan_is_what_the_ledger_shows() {
     let Some(plan) = built() else { return };
