@@ -73,9 +73,11 @@ def noise_of(network, title, fetch, most_share, folder):
     table = Table(f"{title}: {SOME_PHOTOGRAPHS} photographs to calibrate on, outputs on 4 others", HEADER)
     for name, quantizer in quantizers(folder, network, model).items():
         made[name], reason = attempt(f"{title}: {name}", found.notes, quantizer)
-        told = None if reason else noise(network, model, made[name].path)
-        blank = ["-"] * (len(HEADER) - 2)
-        table.lines.append([name, reason, *blank] if reason else [name, told, *costs(made[name])])
+        if reason:
+            table.lines.append([name, reason, *["-"] * (len(HEADER) - 2)])
+            continue
+        told, refused = attempt(f"{title}: {name}, run", found.notes, partial(noise, network, model, made[name].path))
+        table.lines.append([name, told or refused, *costs(made[name])])
     found.tables.append(table)
     if most_share:
         found.rows += memory_rows(title, made, most_share)
