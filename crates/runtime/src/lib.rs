@@ -71,8 +71,8 @@
 //!
 //! # What has not run
 //!
-//! Runs of TensorRT engines are compiled and not yet tried: they need a GPU that this TensorRT supports. CUDA graphs are
-//! not captured ([`Session::cuda_graph`] says so), and outputs whose size only a run tells are refused on GPUs.
+//! Runs of TensorRT engines are compiled and not yet tried: they need a GPU that this TensorRT supports. That goes for the
+//! capture of CUDA graphs and for outputs whose size only a run tells, too. `make gpu-check` tries all of it.
 #![deny(missing_docs, unsafe_code)]
 
 pub mod batcher;

@@ -3,14 +3,17 @@
 //! It may move between threads and is used by one at a time. Device memory is the caller's: it goes
 //! in as addresses, which is why the functions that take or use them are unsafe.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::pin::Pin;
 
 use cxx::UniquePtr;
 use trtx_sys::nvinfer1::{ExecutionContextAllocationStrategy, IExecutionContext};
 
 use crate::dimensions::{from_raw, to_raw};
-use crate::shim::c_string;
+use crate::output::OutputBlock;
+#[cfg(not(feature = "enterprise"))]
+use crate::shim::trtforge_context_capturable;
+use crate::shim::{c_string, trtforge_context_most_output_bytes, trtforge_context_set_output};
 use crate::{Engine, Error, Result};
 
 /// Who gives a context the device memory for its activations.
@@ -38,6 +41,8 @@ impl ContextMemory {
 pub struct ExecutionContext {
     /// First field: destroyed before the engine may go.
     raw: UniquePtr<IExecutionContext>,
+    /// Places of outputs whose size only a run tells, by name.
+    outputs: Vec<(CString, OutputBlock)>,
     engine: Engine,
 }
 
@@ -51,7 +56,7 @@ impl ExecutionContext {
     pub(crate) unsafe fn new(raw: *mut IExecutionContext, engine: Engine) -> Self {
         // SAFETY: by contract.
         let raw = unsafe { UniquePtr::from_raw(raw) };
-        Self { raw, engine }
+        Self { raw, outputs: Vec::new(), engine }
     }
 
     fn raw(&mut self) -> Pin<&mut IExecutionContext> {
@@ -136,6 +141,66 @@ impl ExecutionContext {
         self.check(taken, "take the address of a tensor")
     }
 
+    /// The most bytes that an output can take with the input shapes set so far, where TensorRT knows a bound.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`] for a name with a zero in it; other unknown names have no bound.
+    pub fn most_output_bytes(&self, output: &str) -> Result<Option<u64>> {
+        let name = c_string(output)?;
+        // SAFETY: the context lives; the name is valid for the call.
+        let bytes = unsafe { trtforge_context_most_output_bytes(&*self.raw, name.as_ptr()) };
+        Ok(u64::try_from(bytes).ok())
+    }
+
+    /// Gives the place of an output whose size only a run tells. A run that needs more than `bytes` fails.
+    ///
+    /// # Errors
+    /// [`Error::Execute`] when TensorRT does not take it.
+    ///
+    /// # Safety
+    /// As for [`Self::set_tensor_address`], with `bytes` bytes at `address`.
+    pub unsafe fn set_output_block(&mut self, output: &str, address: *mut c_void, bytes: u64) -> Result<()> {
+        let name = c_string(output)?;
+        let block = OutputBlock::new(address, bytes)?;
+        let raw = self.raw.as_mut_ptr();
+        // SAFETY: the context lives, the name is valid for the call, and the block is kept below until the context is gone
+        // or has another.
+        let taken = unsafe { trtforge_context_set_output(raw, name.as_ptr(), block.as_ptr()) };
+        self.check(taken, "take the place of an output")?;
+        self.outputs.retain(|(known, _)| *known != name);
+        self.outputs.push((name, block));
+        Ok(())
+    }
+
+    /// The shape that the last run gave an output of [`Self::set_output_block`]; nothing before a run, and where it failed.
+    pub fn output_shape<'s>(&self, output: &str, sizes: &'s mut [i64; 8]) -> Option<&'s [i64]> {
+        let mut blocks = self.outputs.iter().filter(|(name, _)| name.as_bytes() == output.as_bytes());
+        blocks.next().and_then(|(_, block)| block.shape(sizes))
+    }
+
+    /// Bytes that the last run asked for an output of [`Self::set_output_block`], whether it got them or not.
+    #[must_use]
+    pub fn output_bytes(&self, output: &str) -> Option<u64> {
+        let mut blocks = self.outputs.iter().filter(|(name, _)| name.as_bytes() == output.as_bytes());
+        blocks.next().map(|(_, block)| block.wanted_bytes())
+    }
+
+    /// Whether a run started on `stream` now could be captured in a CUDA graph, as far as TensorRT tells beforehand.
+    ///
+    /// # Safety
+    /// `stream` is a CUDA stream.
+    #[must_use]
+    pub unsafe fn is_capturable(&self, stream: *mut c_void) -> bool {
+        #[cfg(not(feature = "enterprise"))]
+        // SAFETY: the context lives; the stream is by contract one of CUDA.
+        return unsafe { trtforge_context_capturable(&*self.raw, stream) };
+        #[cfg(feature = "enterprise")]
+        {
+            let _ = stream;
+            true
+        }
+    }
+
     /// Starts a run on a stream and returns before it ends.
     ///
     /// # Errors
@@ -145,6 +210,7 @@ impl ExecutionContext {
     /// `stream` is a CUDA stream, or null for the default one; every address given is still good
     /// and stays so until the stream has passed the run; the context is not dropped before that.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<()> {
+        self.outputs.iter_mut().for_each(|(_, block)| block.forget());
         // SAFETY: by contract.
         let started = unsafe { self.raw().enqueueV3(stream.cast()) };
         self.check(started, "run the engine")

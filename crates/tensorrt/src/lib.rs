@@ -40,6 +40,7 @@ mod library;
 mod logger;
 mod memory_totals;
 mod network;
+mod output;
 mod preflight;
 mod profile;
 mod progress;

@@ -22,7 +22,38 @@ pub(crate) struct ParserError {
     pub(crate) node_operator: *const c_char,
 }
 
+/// The shim's place for an output whose size only a run tells.
+#[repr(C)]
+pub(crate) struct RawOutput {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
+    pub(crate) fn trtforge_output_create(memory: *mut c_void, bytes: u64) -> *mut RawOutput;
+    pub(crate) fn trtforge_output_destroy(output: *mut RawOutput);
+    pub(crate) fn trtforge_output_forget(output: *mut RawOutput);
+    pub(crate) fn trtforge_output_wanted(output: *const RawOutput) -> u64;
+    pub(crate) fn trtforge_output_shape(output: *const RawOutput, sizes: *mut i64, most: i32) -> i32;
+    #[cfg(test)]
+    pub(crate) fn trtforge_output_run(
+        output: *mut RawOutput,
+        bytes: u64,
+        alignment: u64,
+        sizes: *const i64,
+        rank: i32,
+    ) -> *mut c_void;
+    pub(crate) fn trtforge_context_set_output(
+        context: *mut nvinfer1::IExecutionContext,
+        name: *const c_char,
+        output: *mut RawOutput,
+    ) -> bool;
+    pub(crate) fn trtforge_context_most_output_bytes(
+        context: *const nvinfer1::IExecutionContext,
+        name: *const c_char,
+    ) -> i64;
+    #[cfg(not(feature = "enterprise"))]
+    pub(crate) fn trtforge_context_capturable(context: *const nvinfer1::IExecutionContext, stream: *mut c_void)
+    -> bool;
     pub(crate) fn trtforge_parser_error(
         parser: *const nvonnxparser::IParser,
         index: i32,

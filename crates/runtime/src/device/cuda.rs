@@ -6,6 +6,10 @@
 //! A stream holds every block that work in it touches until it was waited for. Blocks are freed by whoever lets go last,
 //! so neither order of drops nor a stream that is never dropped lets the GPU touch memory that is gone.
 
+mod graph;
+
+pub use graph::CudaGraph;
+
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;

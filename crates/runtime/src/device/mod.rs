@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use class::Class;
 #[cfg(feature = "cuda")]
-pub use cuda::{Cuda, CudaEvent, CudaMemory, CudaStream};
+pub use cuda::{Cuda, CudaEvent, CudaGraph, CudaMemory, CudaStream};
 pub use faults::Faults;
 pub use host::Host;
 pub use host_memory::{Damage, HostMemory};

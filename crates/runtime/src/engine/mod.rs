@@ -2,6 +2,9 @@
 
 mod fault;
 pub(crate) mod function;
+#[cfg(feature = "tensorrt")]
+#[allow(unsafe_code)]
+pub(crate) mod gpu_lane;
 mod kind;
 mod layout;
 mod manifest;
@@ -9,6 +12,8 @@ mod manifest;
 pub(crate) mod onnx;
 mod options;
 mod plan_file;
+#[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+mod replay;
 mod request;
 mod signature;
 mod source;

@@ -1,7 +1,7 @@
 //! TensorRT engines on a GPU.
 //!
-//! Inputs go from locked host memory to the device, the engine runs, outputs come back, all in one stream per slot. Every
-//! address is given to TensorRT once. What has run of this without a GPU is loading up to the GPU's absence; runs need one.
+//! Loading, with every check that can be made before, and what a session of it needs; runs are in `gpu_lane`. What has run
+//! of this without a GPU is loading up to the GPU's absence.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,11 +13,10 @@ use super::{
     Declared, Engine, EngineFault, EngineOptions, Kind, Layout, Profile, Request, ShapeRange, Signature, TensorInfo,
     plan_file,
 };
-use crate::device::{Class, Cuda, CudaEvent, CudaStream, Device};
+use crate::device::{Class, Cuda, CudaStream, Device};
 use crate::element::ElementType;
 use crate::error::{Error, Result};
-use crate::ledger::{Allocation, Allocator, Ledger, Plan};
-use crate::session::workspace::Block;
+use crate::ledger::Plan;
 use crate::shape::Shape;
 
 /// An engine on a GPU.
@@ -148,9 +147,12 @@ fn range(engine: &trt::Engine, input: &TensorInfo, profile: usize) -> Result<Sha
 }
 
 /// A shape that is settled; nothing where a dimension is open.
-fn sizes(dimensions: &[i64]) -> Option<Shape> {
-    let sizes: Option<Vec<u64>> = dimensions.iter().map(|&size| u64::try_from(size).ok()).collect();
-    Shape::new(&sizes?)
+pub(super) fn sizes(dimensions: &[i64]) -> Option<Shape> {
+    let mut sizes = [0; crate::MAX_RANK];
+    for (to, &size) in sizes.iter_mut().zip(dimensions) {
+        *to = u64::try_from(size).ok()?;
+    }
+    Shape::new(sizes.get(..dimensions.len())?)
 }
 
 fn signed(shape: &Shape) -> [i64; crate::MAX_RANK] {
@@ -160,7 +162,7 @@ fn signed(shape: &Shape) -> [i64; crate::MAX_RANK] {
 }
 
 /// Gives a context its profile and input shapes, and reads the shapes of outputs.
-fn set_shapes(
+pub(super) fn set_shapes(
     context: &mut ExecutionContext,
     stream: &CudaStream,
     signature: &Signature,
@@ -179,24 +181,37 @@ fn set_shapes(
     Ok(())
 }
 
+/// Gives outputs whose size only a run tells the most bytes that they can take.
+fn bound_open_outputs(signature: &Signature, layout: &mut Layout, bounds: &[u64]) -> Result<()> {
+    for ((bytes, bound), output) in layout.output_bytes.iter_mut().zip(bounds).zip(&signature.outputs) {
+        match (*bytes, *bound) {
+            (Some(_), _) => {}
+            (None, 0) => {
+                let (name, reason) = (output.name.clone(), "only a run tells its size, and it has no bound".to_owned());
+                let fault = Box::new(EngineFault::Tensor { name, reason });
+                return Err(Error::Unfit { source_name: "the engine".to_owned(), fault });
+            }
+            (None, bound) => *bytes = Some(bound),
+        }
+    }
+    Ok(())
+}
+
 impl TensorRt {
     pub(crate) fn layout(&self, signature: &Signature, request: &Request) -> Result<Layout> {
         self.gpu.make_current()?;
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         let Probe { context, stream } = &mut *probe;
-        let layout = Layout::new(signature, request, |profile, inputs, outputs| {
+        let mut bounds = vec![0; signature.outputs.len()];
+        let mut layout = Layout::new(signature, request, |profile, inputs, outputs| {
             set_shapes(context, stream, signature, profile, inputs, outputs)?;
+            for (most, output) in bounds.iter_mut().zip(&signature.outputs) {
+                *most = context.most_output_bytes(&output.name)?.unwrap_or(0).max(*most);
+            }
             self.gpu.synchronize(stream)
         })?;
-        match layout.output_bytes.iter().position(Option::is_none) {
-            None => Ok(layout),
-            Some(index) => {
-                let name = signature.outputs[index].name.clone();
-                let reason = "its size is known only after a run".to_owned();
-                let fault = Box::new(EngineFault::Tensor { name, reason });
-                Err(Error::Unfit { source_name: "the engine".to_owned(), fault })
-            }
-        }
+        bound_open_outputs(signature, &mut layout, &bounds)?;
+        Ok(layout)
     }
 
     pub(crate) fn activation_bytes(&self, layout: &Layout) -> u64 {
@@ -204,176 +219,34 @@ impl TensorRt {
         bytes.max().unwrap_or(0)
     }
 
-    pub(crate) fn shared_block(&self, ledger: &Ledger, owner: &str, bytes: u64) -> Result<SharedBlock> {
-        let allocator = Allocator::new(self.gpu.clone(), ledger.clone(), owner);
-        let block = allocator.allocate(Class::Activation, bytes)?;
-        Ok(SharedBlock { block, passed: Mutex::new(self.gpu.event()?) })
-    }
-
-    pub(crate) fn lane(
-        &self,
-        engine: &Engine,
-        owner: &str,
-        layout: &Layout,
-        shared: Option<&Block>,
-    ) -> Result<GpuLane> {
-        let allocator = Allocator::new(self.gpu.clone(), engine.ledger().clone(), owner);
-        let blocks = |class, bytes: &mut dyn Iterator<Item = u64>| -> Result<Vec<Allocation<Cuda>>> {
-            bytes.map(|bytes| allocator.allocate(class, bytes)).collect()
-        };
-        let (inputs, outputs) = (&layout.input_bytes, &layout.output_bytes);
-        let bytes = self.activation_bytes(layout);
-        let activation = match shared {
-            Some(Block::Cuda(block)) => Activation::Shared(Arc::clone(block)),
-            _ => Activation::Own(allocator.allocate(Class::Activation, bytes)?),
-        };
-        self.gpu.make_current()?;
-        let mut lane = GpuLane {
-            stream: self.gpu.stream()?,
-            done: self.gpu.event()?,
-            context: self.engine.context(ContextMemory::Caller)?,
-            host_inputs: blocks(Class::PinnedInput, &mut inputs.iter().copied())?,
-            host_outputs: blocks(Class::PinnedOutput, &mut outputs.iter().flatten().copied())?,
-            inputs: blocks(Class::Io, &mut inputs.iter().copied())?,
-            outputs: blocks(Class::Io, &mut outputs.iter().flatten().copied())?,
-            activation,
-            used: vec![0; inputs.len() + outputs.len()],
-            engine: engine.clone(),
-            gpu: self.gpu.clone(),
-        };
-        lane.bind(engine.signature(), bytes)?;
-        Ok(lane)
+    /// A context for one slot, without memory.
+    pub(super) fn context(&self) -> Result<ExecutionContext> {
+        Ok(self.engine.context(ContextMemory::Caller)?)
     }
 }
 
-/// A block for activations that sessions use in turn, and the end of its last use.
-pub(crate) struct SharedBlock {
-    block: Allocation<Cuda>,
-    passed: Mutex<CudaEvent>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-enum Activation {
-    Own(Allocation<Cuda>),
-    Shared(Arc<SharedBlock>),
-}
-
-impl Activation {
-    fn block(&self) -> &Allocation<Cuda> {
-        match self {
-            Self::Own(block) => block,
-            Self::Shared(shared) => &shared.block,
+    #[test]
+    fn a_shape_is_settled_or_none() {
+        assert_eq!(&*sizes(&[2, 3]).unwrap(), [2, 3]);
+        assert_eq!(sizes(&[]).unwrap().len(), 0);
+        for open in [&[2, -1][..], &[1; crate::MAX_RANK + 1]] {
+            assert!(sizes(open).is_none());
         }
     }
-}
 
-/// A slot on a GPU.
-pub(crate) struct GpuLane {
-    /// First field: its end waits for what is under way, before context and blocks go.
-    stream: CudaStream,
-    done: CudaEvent,
-    context: ExecutionContext,
-    host_inputs: Vec<Allocation<Cuda>>,
-    host_outputs: Vec<Allocation<Cuda>>,
-    inputs: Vec<Allocation<Cuda>>,
-    outputs: Vec<Allocation<Cuda>>,
-    activation: Activation,
-    /// Bytes of inputs, then outputs, at the current shapes.
-    used: Vec<u64>,
-    engine: Engine,
-    gpu: Cuda,
-}
-
-impl GpuLane {
-    /// Gives TensorRT all addresses.
-    fn bind(&mut self, signature: &Signature, activation_bytes: u64) -> Result<()> {
-        let names = signature.inputs.iter().chain(&signature.outputs).map(|tensor| &tensor.name);
-        for (name, block) in names.zip(self.inputs.iter().chain(&self.outputs)) {
-            let address = block.memory().address() as *mut std::ffi::c_void;
-            // SAFETY: device memory for the largest shape of this tensor, which the lane owns; it goes after the stream,
-            // whose end waits for every run.
-            unsafe { self.context.set_tensor_address(name, address)? };
-        }
-        let address = self.activation.block().memory().address() as *mut std::ffi::c_void;
-        if activation_bytes > 0 {
-            // SAFETY: device memory of at least that many bytes, aligned as the driver does, owned or shared for as long
-            // as the lane is there; users of a shared block wait for each other by its event.
-            unsafe { self.context.set_device_memory(address, activation_bytes) };
-        }
-        Ok(())
+    #[test]
+    fn an_open_output_gets_its_bound_and_one_without_is_refused() {
+        let output = |name: &str| TensorInfo::fixed(name, ElementType::Float32, &[2]);
+        let signature = Signature { outputs: vec![output("known"), output("found")], ..Signature::default() };
+        let layout = |bytes| Layout { profiles: vec![], input_bytes: vec![], output_bytes: bytes };
+        let mut open = layout(vec![Some(8), None]);
+        bound_open_outputs(&signature, &mut open, &[999, 640]).unwrap();
+        assert_eq!(open.output_bytes, [Some(8), Some(640)]);
+        let error = bound_open_outputs(&signature, &mut layout(vec![Some(8), None]), &[8, 0]).unwrap_err();
+        assert!(error.to_string().contains(r#""found""#), "{error}");
     }
-
-    pub(crate) fn input(&mut self, input: usize) -> Result<&mut [u8]> {
-        host_bytes(&mut self.host_inputs, input)
-    }
-
-    pub(crate) fn output(&mut self, output: usize) -> Result<&mut [u8]> {
-        host_bytes(&mut self.host_outputs, output)
-    }
-
-    pub(crate) fn reshape(&mut self, profile: usize, inputs: &[Shape], outputs: &mut [Option<Shape>]) -> Result<()> {
-        self.gpu.make_current()?;
-        let engine = self.engine.clone();
-        let signature = engine.signature();
-        set_shapes(&mut self.context, &self.stream, signature, profile, inputs, outputs)?;
-        let shapes = inputs.iter().copied().map(Some).chain(outputs.iter().copied());
-        let blocks = self.inputs.iter().chain(&self.outputs);
-        let tensors = signature.inputs.iter().chain(&signature.outputs);
-        for (((used, shape), block), tensor) in self.used.iter_mut().zip(shapes).zip(blocks).zip(tensors) {
-            let bytes = shape.and_then(|shape| tensor.bytes_at(&shape)).filter(|bytes| *bytes <= block.len());
-            let reason = || format!("{:?} is larger than for the largest inputs", tensor.name);
-            *used = bytes.ok_or_else(|| Error::Run { reason: reason() })?;
-        }
-        Ok(())
-    }
-
-    /// Starts copies and the run; returns at once.
-    pub(crate) fn start(&mut self) -> Result<()> {
-        self.gpu.make_current()?;
-        let started = self.enqueue();
-        if started.is_err() {
-            // What got under way ends before anybody sees the buffers; its own failure is told by the first error.
-            let _ = self.gpu.synchronize(&mut self.stream);
-        }
-        started
-    }
-
-    fn enqueue(&mut self) -> Result<()> {
-        let count = self.inputs.len();
-        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate() {
-            self.gpu.copy(&mut self.stream, host.memory(), device.memory(), self.used[index])?;
-        }
-        self.stream.hold(self.activation.block().memory());
-        let shared = match &self.activation {
-            Activation::Own(_) => None,
-            Activation::Shared(shared) => Some(shared.passed.lock().unwrap_or_else(PoisonError::into_inner)),
-        };
-        if let Some(passed) = &shared {
-            self.gpu.wait(&mut self.stream, passed)?;
-        }
-        // SAFETY: the stream lives, addresses are those of `bind`, the blocks stay until the stream was waited for, and the
-        // stream goes before the context.
-        let ran = unsafe { self.context.enqueue(self.stream.as_raw()) };
-        if let Some(passed) = &shared {
-            self.gpu.record(passed, &mut self.stream)?;
-        }
-        drop(shared);
-        ran?;
-        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate() {
-            self.gpu.copy(&mut self.stream, device.memory(), host.memory(), self.used[count + index])?;
-        }
-        self.gpu.record(&self.done, &mut self.stream)
-    }
-
-    pub(crate) fn is_done(&self) -> Result<bool> {
-        self.gpu.is_done(&self.done)
-    }
-
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.gpu.synchronize(&mut self.stream)
-    }
-}
-
-fn host_bytes(blocks: &mut [Allocation<Cuda>], index: usize) -> Result<&mut [u8]> {
-    let what = || format!("the buffer of tensor {index}");
-    blocks.get_mut(index).and_then(Allocation::bytes).ok_or_else(|| Error::InFlight { what: what() })
 }

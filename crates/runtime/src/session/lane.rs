@@ -9,6 +9,8 @@ use super::GraphState;
 use super::workspace::{Block, Scratch, Workspace};
 use crate::device::{Class, Host};
 use crate::engine::function::{Function, HostTensor, call};
+#[cfg(feature = "tensorrt")]
+use crate::engine::gpu_lane::GpuLane;
 use crate::engine::{Engine, Kind, Layout};
 use crate::error::{Error, Result};
 #[cfg(feature = "onnx")]
@@ -22,7 +24,7 @@ pub(crate) enum Lane {
     Onnx(Box<Binding<HostBlock>>),
     Function(Box<FunctionLane>),
     #[cfg(feature = "tensorrt")]
-    TensorRt(Box<crate::engine::tensorrt::GpuLane>),
+    TensorRt(Box<GpuLane>),
 }
 
 /// A block that ONNX Runtime knows the address of.
@@ -48,12 +50,14 @@ pub(crate) struct FunctionLane {
 }
 
 impl Lane {
-    /// Allocates what one slot needs, in the name of `owner`.
+    /// Allocates what one slot needs, in the name of `owner`; with CUDA graphs where they are wanted and there are any.
+    #[cfg_attr(not(feature = "tensorrt"), allow(unused_variables))]
     pub(crate) fn new(
         engine: &Engine,
         owner: &str,
         layout: &Layout,
         workspace: Option<&Workspace>,
+        cuda_graph: bool,
     ) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
         let block = workspace.map(|workspace| workspace.block(needed)).transpose()?;
@@ -68,19 +72,18 @@ impl Lane {
                 Self::Function(Box::new(FunctionLane::new(Arc::clone(function), &allocator, layout, needed, block)?))
             }
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(rt) => Self::TensorRt(Box::new(rt.lane(engine, owner, layout, block)?)),
+            Kind::TensorRt(rt) => Self::TensorRt(Box::new(GpuLane::new(rt, engine, owner, layout, block, cuda_graph)?)),
         };
         Ok(Box::new(lane))
     }
 
     /// What comes of the wish for a CUDA graph.
-    pub(crate) fn graph_state(engine: &Engine) -> GraphState {
-        let reason = match engine.kind() {
+    pub(crate) fn graph_state(&self) -> GraphState {
+        match self {
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(_) => "runs are not captured yet",
-            _ => "the engine runs on the CPU",
-        };
-        GraphState::Inactive(reason.to_owned())
+            Self::TensorRt(lane) => lane.graph_state(),
+            _ => GraphState::Inactive("the engine runs on the CPU".to_owned()),
+        }
     }
 
     /// Whether runs go on by themselves once started, without a thread of ours.
@@ -129,7 +132,9 @@ impl Lane {
                 Shape::new(&signed.map(|size| u64::try_from(size).unwrap_or(0))[..rank])
                     .ok_or_else(|| Error::Run { reason: format!("output {output} has {rank} dimensions") })
             }
-            _ => Err(Error::Run { reason: format!("output {output} has no shape") }),
+            #[cfg(feature = "tensorrt")]
+            Self::TensorRt(lane) => lane.open_output_shape(output),
+            Self::Function(_) => Err(Error::Run { reason: format!("output {output} has no shape") }),
         }
     }
 

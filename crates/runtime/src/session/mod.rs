@@ -57,7 +57,7 @@ pub struct Session {
     slots: Vec<State>,
     worker: Option<Worker>,
     tickets: u64,
-    graph: GraphState,
+    cuda_graph: bool,
 }
 
 /// Whether runs are replayed from a captured CUDA graph.
@@ -65,7 +65,7 @@ pub struct Session {
 pub enum GraphState {
     /// None was asked for.
     NotAsked,
-    /// None, for this reason.
+    /// None now, for this reason.
     Inactive(String),
     /// Runs are replayed.
     Active,
@@ -84,9 +84,10 @@ impl Session {
         engine.ledger().admits(&beside_weights)?;
         let owner = format!("{} session {number}", engine.name());
         let slots: Result<Vec<State>> = (0..request.slots)
-            .map(|_| Ok(State::new(Lane::new(engine, &owner, &layout, workspace.as_ref())?, engine, &layout)))
+            .map(|_| {
+                Ok(State::new(Lane::new(engine, &owner, &layout, workspace.as_ref(), cuda_graph)?, engine, &layout))
+            })
             .collect();
-        let graph = if cuda_graph { Lane::graph_state(engine) } else { GraphState::NotAsked };
         Ok(Self {
             identity: SESSIONS.fetch_add(1, Ordering::Relaxed),
             engine: engine.clone(),
@@ -95,7 +96,7 @@ impl Session {
             plan,
             worker: None,
             tickets: 0,
-            graph,
+            cuda_graph,
         })
     }
 
@@ -117,10 +118,16 @@ impl Session {
         self.slots.len()
     }
 
-    /// Whether runs are replayed from a CUDA graph.
+    /// Whether the first slot's runs are replayed from a CUDA graph. A graph is captured at the second run of a shape, and
+    /// goes when the slot's shapes change: give shapes that alternate a slot each.
     #[must_use]
-    pub fn cuda_graph(&self) -> &GraphState {
-        &self.graph
+    pub fn cuda_graph(&self) -> GraphState {
+        match self.slots.first().and_then(|state| state.lane.as_ref()) {
+            _ if !self.cuda_graph => GraphState::NotAsked,
+            Some(lane) => lane.graph_state(),
+            // Only what runs on the host is handed over.
+            None => GraphState::Inactive("the engine runs on the CPU".to_owned()),
+        }
     }
 
     /// A slot, from 0.

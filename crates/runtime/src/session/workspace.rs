@@ -22,7 +22,7 @@ pub struct Workspace {
 pub(crate) enum Block {
     Host(Shared<Allocation<Host>>),
     #[cfg(feature = "tensorrt")]
-    Cuda(Arc<crate::engine::tensorrt::SharedBlock>),
+    Cuda(Arc<crate::engine::gpu_lane::SharedBlock>),
 }
 
 impl Workspace {
@@ -42,7 +42,8 @@ impl Workspace {
             Kind::Onnx { host, .. } => on_host(host),
             Kind::Function { host, .. } => on_host(host),
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(rt) => rt.shared_block(engine.ledger(), owner, bytes).map(|it| Block::Cuda(Arc::new(it))),
+            Kind::TensorRt(rt) => crate::engine::gpu_lane::SharedBlock::new(&rt.gpu, engine.ledger(), owner, bytes)
+                .map(|it| Block::Cuda(Arc::new(it))),
         };
         Ok(Self { block: block?, bytes })
     }

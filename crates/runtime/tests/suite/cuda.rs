@@ -55,6 +55,51 @@ fn more_than_the_gpu_has_is_a_typed_error_and_the_gpu_goes_on() {
 }
 
 #[test]
+fn captured_work_is_done_at_each_launch_and_not_before() {
+    let Some(gpu) = gpu() else { return };
+    let mut stream = gpu.stream().unwrap();
+    let (mut from, mut to) =
+        (gpu.allocate(Class::PinnedInput, 64).unwrap(), gpu.allocate(Class::PinnedOutput, 64).unwrap());
+    let far = gpu.allocate(Class::Io, 64).unwrap();
+    let graph = gpu
+        .capture(&mut stream, |stream| {
+            gpu.copy(stream, &from, &far, 64)?;
+            gpu.copy(stream, &far, &to, 64)
+        })
+        .unwrap();
+    assert!(to.bytes().unwrap().iter().all(|&byte| byte == 0), "nothing was done yet");
+    for round in 1..4 {
+        from.bytes().unwrap().fill(round);
+        gpu.launch(&graph, &mut stream, [&from, &far, &to].into_iter()).unwrap();
+        assert!(to.bytes().is_none(), "held until the stream was waited for");
+        let error = gpu.capture(&mut stream, |_| Ok(())).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::InFlight { .. }), "{error}");
+        gpu.synchronize(&mut stream).unwrap();
+        assert!(to.bytes().unwrap().iter().all(|&byte| byte == round));
+    }
+    let error = gpu.launch(&graph, &mut stream, [&from, &far].into_iter()).unwrap_err();
+    assert!(error.to_string().contains("not among those given"), "{error}");
+    gpu.synchronize(&mut stream).unwrap();
+}
+
+#[test]
+fn a_capture_that_fails_leaves_a_stream_that_works() {
+    let Some(gpu) = gpu() else { return };
+    let mut stream = gpu.stream().unwrap();
+    let refused = || Error::Run { reason: "on purpose".to_owned() };
+    let error = gpu.capture(&mut stream, |_| Err(refused())).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Run { .. }), "{error}");
+    // Waiting for a stream is nothing that can be captured.
+    assert!(gpu.capture(&mut stream, |stream| gpu.synchronize(stream)).is_err());
+    let (mut from, mut to) =
+        (gpu.allocate(Class::PinnedInput, 64).unwrap(), gpu.allocate(Class::PinnedOutput, 64).unwrap());
+    from.bytes().unwrap().fill(7);
+    gpu.copy(&mut stream, &from, &to, 64).unwrap();
+    gpu.synchronize(&mut stream).unwrap();
+    assert!(to.bytes().unwrap().iter().all(|&byte| byte == 7));
+}
+
+#[test]
 fn what_is_freed_is_free_and_streams_may_go_with_work_under_way() {
     let Some(gpu) = gpu() else { return };
     let warm = gpu.allocate(Class::Io, 1 << 20).unwrap();

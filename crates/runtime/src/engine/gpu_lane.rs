@@ -1,0 +1,313 @@
+//! A slot of a TensorRT session: inputs go from locked host memory to the device, the engine runs, outputs come back, all in
+//! one stream. Every address is given to TensorRT once. Runs need a GPU, and have not been tried.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trtforge_tensorrt::ExecutionContext;
+
+use super::replay::{Replayable, Replays};
+use super::tensorrt::{TensorRt, set_shapes, sizes};
+use super::{Engine, Layout, Signature};
+use crate::device::{Class, Cuda, CudaEvent, CudaGraph, CudaMemory, CudaStream, Device};
+use crate::error::{Error, Result};
+use crate::ledger::{Allocation, Allocator, Ledger};
+use crate::session::GraphState;
+use crate::session::workspace::Block;
+use crate::shape::Shape;
+
+/// A block for activations that sessions use in turn, and the end of its last use.
+pub(crate) struct SharedBlock {
+    block: Allocation<Cuda>,
+    passed: Mutex<CudaEvent>,
+}
+
+impl SharedBlock {
+    pub(crate) fn new(gpu: &Cuda, ledger: &Ledger, owner: &str, bytes: u64) -> Result<Self> {
+        let allocator = Allocator::new(gpu.clone(), ledger.clone(), owner);
+        let block = allocator.allocate(Class::Activation, bytes)?;
+        Ok(Self { block, passed: Mutex::new(gpu.event()?) })
+    }
+}
+
+enum Activation {
+    Own(Allocation<Cuda>),
+    Shared(Arc<SharedBlock>),
+}
+
+impl Activation {
+    fn block(&self) -> &Allocation<Cuda> {
+        match self {
+            Self::Own(block) => block,
+            Self::Shared(shared) => &shared.block,
+        }
+    }
+
+    fn shared(&self) -> Option<Arc<SharedBlock>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(shared) => Some(Arc::clone(shared)),
+        }
+    }
+}
+
+/// A slot on a GPU.
+pub(crate) struct GpuLane {
+    runs: Runs,
+    replays: Replays<CudaGraph>,
+}
+
+/// What a run needs.
+struct Runs {
+    /// First field: its end waits for what is under way, before context and blocks go.
+    stream: CudaStream,
+    done: CudaEvent,
+    work: Work,
+    gpu: Cuda,
+}
+
+/// What a stream is given for a run.
+struct Work {
+    context: ExecutionContext,
+    host_inputs: Vec<Allocation<Cuda>>,
+    host_outputs: Vec<Allocation<Cuda>>,
+    inputs: Vec<Allocation<Cuda>>,
+    outputs: Vec<Allocation<Cuda>>,
+    activation: Activation,
+    /// Bytes of inputs, then outputs, at the current shapes; of open outputs, as the last run told.
+    used: Vec<u64>,
+    /// For each output whether only a run tells its size at the current shapes.
+    open: Vec<bool>,
+    /// For each output the shape that the last run told, where it was open.
+    told: Vec<Option<Shape>>,
+    engine: Engine,
+}
+
+impl GpuLane {
+    /// Allocates and binds everything a slot of `engine` needs, in the name of `owner`.
+    pub(crate) fn new(
+        rt: &TensorRt,
+        engine: &Engine,
+        owner: &str,
+        layout: &Layout,
+        shared: Option<&Block>,
+        cuda_graph: bool,
+    ) -> Result<Self> {
+        let allocator = Allocator::new(rt.gpu.clone(), engine.ledger().clone(), owner);
+        let blocks = |class, bytes: &mut dyn Iterator<Item = u64>| -> Result<Vec<Allocation<Cuda>>> {
+            bytes.map(|bytes| allocator.allocate(class, bytes)).collect()
+        };
+        let (inputs, outputs) = (&layout.input_bytes, &layout.output_bytes);
+        let bytes = rt.activation_bytes(layout);
+        let activation = match shared {
+            Some(Block::Cuda(block)) => Activation::Shared(Arc::clone(block)),
+            _ => Activation::Own(allocator.allocate(Class::Activation, bytes)?),
+        };
+        rt.gpu.make_current()?;
+        let work = Work {
+            context: rt.context()?,
+            host_inputs: blocks(Class::PinnedInput, &mut inputs.iter().copied())?,
+            host_outputs: blocks(Class::PinnedOutput, &mut outputs.iter().flatten().copied())?,
+            inputs: blocks(Class::Io, &mut inputs.iter().copied())?,
+            outputs: blocks(Class::Io, &mut outputs.iter().flatten().copied())?,
+            activation,
+            used: vec![0; inputs.len() + outputs.len()],
+            open: vec![false; outputs.len()],
+            told: vec![None; outputs.len()],
+            engine: engine.clone(),
+        };
+        let gpu = rt.gpu.clone();
+        let mut runs = Runs { stream: gpu.stream()?, done: gpu.event()?, work, gpu };
+        runs.work.bind(engine.signature(), bytes)?;
+        Ok(Self { runs, replays: Replays::new(cuda_graph) })
+    }
+
+    pub(crate) fn graph_state(&self) -> GraphState {
+        self.replays.state()
+    }
+
+    pub(crate) fn input(&mut self, input: usize) -> Result<&mut [u8]> {
+        host_bytes(&mut self.runs.work.host_inputs, input)
+    }
+
+    /// An output's block, or what the last run wrote of it where only that told its size.
+    pub(crate) fn output(&mut self, output: usize) -> Result<&mut [u8]> {
+        let work = &mut self.runs.work;
+        let (open, used) = (work.open[output], work.used[work.inputs.len() + output] as usize);
+        let bytes = host_bytes(&mut work.host_outputs, output)?;
+        Ok(if open { bytes.get_mut(..used).unwrap_or_default() } else { bytes })
+    }
+
+    /// The shape that the last run gave an output whose size only a run tells.
+    pub(crate) fn open_output_shape(&self, output: usize) -> Result<Shape> {
+        let told = self.runs.work.told.get(output).copied().flatten();
+        told.ok_or_else(|| Error::Run { reason: format!("output {output} has no shape before a run") })
+    }
+
+    /// Gives the next runs these shapes; the graph of others goes.
+    pub(crate) fn reshape(&mut self, profile: usize, inputs: &[Shape], outputs: &mut [Option<Shape>]) -> Result<()> {
+        let Runs { stream, work, gpu, .. } = &mut self.runs;
+        gpu.make_current()?;
+        self.replays.reset();
+        let engine = work.engine.clone();
+        let signature = engine.signature();
+        set_shapes(&mut work.context, stream, signature, profile, inputs, outputs)?;
+        work.resize(signature, inputs, outputs)
+    }
+
+    /// Starts copies and the run; returns at once.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        self.runs.gpu.make_current()?;
+        let started = self.enqueue();
+        if started.is_err() {
+            // What got under way ends before anybody sees the buffers; its own failure is told by the first error.
+            let _ = self.runs.gpu.synchronize(&mut self.runs.stream);
+        }
+        started
+    }
+
+    fn enqueue(&mut self) -> Result<()> {
+        let Self { runs, replays } = self;
+        let shared = runs.work.activation.shared();
+        let passed = shared.as_ref().map(|shared| shared.passed.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(passed) = &passed {
+            runs.gpu.wait(&mut runs.stream, passed)?;
+        }
+        let started = replays.start(runs);
+        if let Some(passed) = &passed {
+            runs.gpu.record(passed, &mut runs.stream)?;
+        }
+        started?;
+        runs.gpu.record(&runs.done, &mut runs.stream)
+    }
+
+    pub(crate) fn is_done(&self) -> Result<bool> {
+        self.runs.gpu.is_done(&self.runs.done)
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.runs.gpu.synchronize(&mut self.runs.stream)
+    }
+}
+
+impl Replayable for Runs {
+    type Graph = CudaGraph;
+
+    fn obstacle(&self) -> Option<&'static str> {
+        if self.work.open.contains(&true) {
+            return Some("only a run tells the size of an output");
+        }
+        // SAFETY: the stream lives.
+        let capturable = unsafe { self.work.context.is_capturable(self.stream.as_raw()) };
+        (!capturable).then_some("TensorRT says that runs at these shapes cannot be captured")
+    }
+
+    fn enqueue(&mut self) -> Result<()> {
+        self.work.give(&self.gpu, &mut self.stream)
+    }
+
+    fn capture(&mut self) -> Result<CudaGraph> {
+        let Self { work, gpu, stream, .. } = self;
+        gpu.capture(stream, |stream| work.give(gpu, stream))
+    }
+
+    fn launch(&mut self, graph: &CudaGraph) -> Result<()> {
+        self.gpu.launch(graph, &mut self.stream, self.work.memory())
+    }
+}
+
+impl Work {
+    /// Gives TensorRT all addresses.
+    fn bind(&mut self, signature: &Signature, activation_bytes: u64) -> Result<()> {
+        for (tensor, block) in signature.inputs.iter().zip(&self.inputs) {
+            // SAFETY: device memory for the largest shape of this tensor, which the lane owns; it goes after the stream,
+            // whose end waits for every run.
+            unsafe { self.context.set_tensor_address(&tensor.name, address(block))? };
+        }
+        for (tensor, block) in signature.outputs.iter().zip(&self.outputs) {
+            // SAFETY: as above.
+            unsafe {
+                self.context.set_tensor_address(&tensor.name, address(block))?;
+                if has_open_sizes(tensor) {
+                    self.context.set_output_block(&tensor.name, address(block), block.len())?;
+                }
+            }
+        }
+        if activation_bytes > 0 {
+            let address = address(self.activation.block());
+            // SAFETY: device memory of at least that many bytes, aligned as the driver does, owned or shared for as long
+            // as the lane is there; users of a shared block wait for each other by its event.
+            unsafe { self.context.set_device_memory(address, activation_bytes) };
+        }
+        Ok(())
+    }
+
+    /// Takes over the bytes of all tensors at these shapes.
+    fn resize(&mut self, signature: &Signature, inputs: &[Shape], outputs: &[Option<Shape>]) -> Result<()> {
+        self.told.fill(None);
+        self.open.iter_mut().zip(outputs).for_each(|(open, shape)| *open = shape.is_none());
+        let shapes = inputs.iter().copied().map(Some).chain(outputs.iter().copied());
+        let blocks = self.inputs.iter().chain(&self.outputs);
+        let tensors = signature.inputs.iter().chain(&signature.outputs);
+        for (((used, shape), block), tensor) in self.used.iter_mut().zip(shapes).zip(blocks).zip(tensors) {
+            let bytes = shape.map_or(Some(0), |shape| tensor.bytes_at(&shape)).filter(|bytes| *bytes <= block.len());
+            let reason = || format!("{:?} is larger than for the largest inputs", tensor.name);
+            *used = bytes.ok_or_else(|| Error::Run { reason: reason() })?;
+        }
+        Ok(())
+    }
+
+    /// Gives a stream one run: copies to the device, the engine, copies back.
+    fn give(&mut self, gpu: &Cuda, stream: &mut CudaStream) -> Result<()> {
+        let count = self.inputs.len();
+        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate() {
+            gpu.copy(stream, host.memory(), device.memory(), self.used[index])?;
+        }
+        self.memory().for_each(|memory| stream.hold(memory));
+        // SAFETY: the stream lives, addresses are those of `bind`, the blocks stay until the stream was waited for, and the
+        // stream goes before the context. Of a captured run this holds at each launch, for which the stream holds the
+        // blocks anew.
+        unsafe { self.context.enqueue(stream.as_raw())? };
+        self.take_told_shapes()?;
+        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate() {
+            gpu.copy(stream, device.memory(), host.memory(), self.used[count + index])?;
+        }
+        Ok(())
+    }
+
+    /// Reads the shapes that a run has told by the time that it was started.
+    fn take_told_shapes(&mut self) -> Result<()> {
+        let count = self.inputs.len();
+        for (index, tensor) in self.engine.signature().outputs.iter().enumerate().filter(|(index, _)| self.open[*index])
+        {
+            let mut buffer = [0; crate::MAX_RANK];
+            let shape = self.context.output_shape(&tensor.name, &mut buffer).and_then(sizes);
+            let room = self.outputs[index].len();
+            let bytes = shape.and_then(|shape| tensor.bytes_at(&shape)).filter(|bytes| *bytes <= room);
+            let reason = || format!("{:?} got no shape of at most {room} bytes", tensor.name);
+            self.used[count + index] = bytes.ok_or_else(|| Error::Run { reason: reason() })?;
+            self.told[index] = shape;
+        }
+        Ok(())
+    }
+
+    /// Every block that a run touches.
+    fn memory(&self) -> impl Iterator<Item = &CudaMemory> {
+        let own = [&self.host_inputs, &self.inputs, &self.outputs, &self.host_outputs].into_iter().flatten();
+        own.chain([self.activation.block()]).map(Allocation::memory)
+    }
+}
+
+/// Whether the engine leaves sizes of a tensor open, so that perhaps only a run tells them.
+fn has_open_sizes(tensor: &super::TensorInfo) -> bool {
+    tensor.fixed_shape().is_none()
+}
+
+fn address(block: &Allocation<Cuda>) -> *mut c_void {
+    block.memory().address() as *mut c_void
+}
+
+fn host_bytes(blocks: &mut [Allocation<Cuda>], index: usize) -> Result<&mut [u8]> {
+    let what = || format!("the buffer of tensor {index}");
+    blocks.get_mut(index).and_then(Allocation::bytes).ok_or_else(|| Error::InFlight { what: what() })
+}
