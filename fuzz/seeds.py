@@ -5,6 +5,7 @@ One model per feature of the format that has code of its own: typed and raw tens
 and string tensors, sequences, external data, symbolic dimensions.
 """
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -164,9 +165,36 @@ input:0: 3C88EDFC
 """
 
 
+def plan(version=(1, 7, 1)):
+    """The header of a TensorRT-RTX plan, and nothing in it."""
+    words = np.array([int.from_bytes(b"vtrt", "little"), 2, 128, int.from_bytes(bytes(version), "little")], "<u8")
+    return words.tobytes().ljust(128, b"\0")
+
+
+def engines():
+    """Bare, behind a prefix of JSON, with a manifest, and a model instead."""
+    metadata = b'{"stride": 32}'
+    prefixed = len(metadata).to_bytes(4, "little") + metadata + plan()
+    manifest = json.dumps(MANIFEST).encode()
+    alone = {"bare": plan(), "prefixed": prefixed, "model": convolution().SerializeToString()}
+    together = len(manifest).to_bytes(2, "little") + manifest + plan()
+    return {name: b"\0\0" + engine for name, engine in alone.items()} | {"manifest": together}
+
+
+def arrays():
+    """An array in a file of its own, and in archives."""
+    found, values = {}, np.arange(12, dtype=np.float32).reshape(2, 6)
+    for name, first, write in (("npy", b"\0", np.save), ("npz", b"\1", np.savez), ("packed", b"\1", np.savez_compressed)):
+        stream = io.BytesIO()
+        write(stream, values) if name == "npy" else write(stream, x=values)
+        found[name] = first + stream.getvalue()
+    return found
+
+
 def main():
     corpus = Path(sys.argv[1])
-    for name in ("read_onnx", "read_manifest", "read_config", "read_cache", "settle_quantization"):
+    targets = ("read_onnx", "read_manifest", "read_config", "read_cache", "settle_quantization", "open_engine", "read_arrays")
+    for name in targets:
         (corpus / name).mkdir(parents=True, exist_ok=True)
     for make in (convolution, branches, function, sparse, strings, external, sequences):
         (corpus / "read_onnx" / make.__name__).write_bytes(make().SerializeToString())
@@ -175,6 +203,9 @@ def main():
     (corpus / "read_manifest/seed").write_text(json.dumps(MANIFEST))
     (corpus / "read_config/seed").write_text(CONFIG)
     (corpus / "read_cache/seed").write_text(CACHE)
+    for target, seeds in (("open_engine", engines()), ("read_arrays", arrays())):
+        for name, seed in seeds.items():
+            (corpus / target / name).write_bytes(seed)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ CARGO_TARGET_DIR=fuzz/target cargo build --release --quiet --manifest-path fuzz/
 .deps/venv/bin/python fuzz/seeds.py fuzz/corpus
 
 failed=0
-for target in read_onnx read_manifest read_config read_cache settle_quantization; do
+for target in read_onnx read_manifest read_config read_cache settle_quantization open_engine read_arrays; do
     mkdir -p "fuzz/artifacts/$target"
     if "fuzz/target/$triple/release/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
         -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" "fuzz/corpus/$target" 2>fuzz/artifacts/"$target".log

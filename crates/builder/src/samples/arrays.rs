@@ -285,11 +285,38 @@ fn open_npy(path: &Path) -> Result<Array> {
 /// No header of an array of numbers is longer.
 const MOST_HEADER_BYTES: u64 = 1 << 16;
 
+/// Brackets in brackets in the header of a plain array. The parser's time doubles with each, so it must not see many more.
+const MOST_DEPTH: usize = 4;
+
+/// The dictionary that tells type and shape, in any version of the format.
+fn header_text(head: &[u8]) -> &[u8] {
+    let [0x93, b'N', b'U', b'M', b'P', b'Y', version, _, rest @ ..] = head else { return &[] };
+    let Some((length, text)) = rest.split_at_checked(if *version == 1 { 2 } else { 4 }) else { return &[] };
+    let length = length.iter().rev().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
+    &text[..length.min(text.len())]
+}
+
+fn depth(text: &[u8]) -> usize {
+    let mut open = 0usize;
+    let deepest = text.iter().map(|byte| {
+        match byte {
+            b'{' | b'[' | b'(' => open += 1,
+            b'}' | b']' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open
+    });
+    deepest.max().unwrap_or(0)
+}
+
 /// The array whose file lies at `start` of `file` and is `bytes` long.
 fn open_array(path: &Path, file: &Arc<File>, start: u64, bytes: u64) -> std::io::Result<Array> {
     let refused = |reason: String| Err(std::io::Error::other(reason));
     let mut head = vec![0; bytes.min(MOST_HEADER_BYTES) as usize];
     file.read_exact_at(&mut head, start)?;
+    if depth(header_text(&head)) > MOST_DEPTH {
+        return refused("its header is not that of a plain array".into());
+    }
     let mut rest = head.as_slice();
     let header = npyz::NpyHeader::from_reader(&mut rest)?;
     let header_bytes = (head.len() - rest.len()) as u64;
@@ -408,6 +435,21 @@ mod tests {
         assert_eq!((values(&batch, 0), values(&batch, 1)), (vec![1.0, 2.0], vec![3.0]));
         assert!(matches!(find_each(&files, &["a"]), Err(Error::Usage(_))), "a file for an input that is not there");
         assert!(matches!(find_each(&files, &["a", "b", "c"]), Err(Error::Usage(_))), "an input without a file");
+    }
+
+    #[test]
+    fn a_header_that_would_be_parsed_for_years_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep.npy");
+        for version in [1u8, 2] {
+            let text = format!("{{'descr': '<f4', 'fortran_order': False, {}'shape': (2,), }}", "{".repeat(200));
+            let length = (text.len() as u32).to_le_bytes();
+            let length = if version == 1 { &length[..2] } else { &length[..] };
+            let file = [b"\x93NUMPY", &[version, 0][..], length, text.as_bytes(), &[0; 8]].concat();
+            std::fs::write(&path, file).unwrap();
+            let Err(error) = open(&path, &[input("a", &[2])]) else { panic!("it is no array") };
+            assert!(error.to_string().contains("plain array"), "{error}");
+        }
     }
 
     #[test]
