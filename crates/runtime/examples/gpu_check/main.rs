@@ -71,6 +71,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
 }
 
 fn main() -> ExitCode {
+    trtforge_onnxruntime::disable_usage_reporting();
     let Some(arguments) = arguments(std::env::args().skip(1)) else { return usage() };
     let gpu = match Cuda::open(0) {
         Ok(gpu) => gpu,

@@ -18,6 +18,7 @@ use crate::shape::Shape;
 
 /// A block for activations that sessions use in turn, and the end of its last use.
 pub(crate) struct SharedBlock {
+    pub(crate) gpu: Cuda,
     block: Allocation<Cuda>,
     passed: Mutex<CudaEvent>,
 }
@@ -26,7 +27,7 @@ impl SharedBlock {
     pub(crate) fn new(gpu: &Cuda, ledger: &Ledger, owner: &str, bytes: u64) -> Result<Self> {
         let allocator = Allocator::new(gpu.clone(), ledger.clone(), owner);
         let block = allocator.allocate(Class::Activation, bytes)?;
-        Ok(Self { block, passed: Mutex::new(gpu.event()?) })
+        Ok(Self { gpu: gpu.clone(), block, passed: Mutex::new(gpu.event()?) })
     }
 }
 
