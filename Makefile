@@ -27,8 +27,10 @@ WORKSPACE ?=
 CALIBRATION ?=
 FUZZ_SECONDS ?= 30
 PEERS ?=
+GPU_PAIRS ?=
+GPU_INFERENCES ?=
 
-.PHONY: help setup release engine test loom miri lint venv modelopt peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine test loom miri gpu-check lint venv modelopt peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +54,11 @@ test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folde
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --workspace --locked; \
 	else $(CARGO) test --workspace --locked --all-targets; fi
+
+gpu-check: release ## On a GPU: engines against FP32, memory, graphs, streams, a full device, a soak; one JSON
+	@$(CARGO) build --release --locked --quiet --package trtforge-runtime --features tensorrt --example gpu_check
+	@GPU_CHECK_BIN='$(abspath $(TARGET_DIR))/release/examples/gpu_check' GPU_PAIRS='$(GPU_PAIRS)' \
+		GPU_INFERENCES='$(GPU_INFERENCES)' tools/gpu_check.sh
 
 loom: ## Try every order of threads at the runtime's queue, responses and session worker
 	@RUSTFLAGS='--cfg loom' $(CARGO) test --package trtforge-runtime --no-default-features --lib --release --locked --target-dir $(TARGET_DIR)/loom -- models::

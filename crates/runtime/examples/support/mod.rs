@@ -7,6 +7,9 @@ use trtforge_runtime::{ElementType, Error, Result, Slot, TensorInfo};
 
 /// Runs an example on the model that the command line names.
 pub fn with_model(run: impl FnOnce(&Path) -> Result<()>) -> ExitCode {
+    // Before any other thread: otherwise ONNX Runtime keeps a usage database in the home folder.
+    #[cfg(feature = "onnx")]
+    trtforge_onnxruntime::disable_usage_reporting();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let Some(model) = arguments.next() else {

@@ -66,7 +66,14 @@ impl Cuda {
         self.context.compute_capability
     }
 
+    /// Whether it is the same GPU, with memory that both can address.
+    #[cfg(feature = "tensorrt")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.context.raw == other.context.raw
+    }
+
     /// Makes this GPU the one that calls from this thread go to.
+    #[cfg(feature = "tensorrt")]
     pub(crate) fn make_current(&self) -> Result<()> {
         self.context.call("cuCtxSetCurrent", |_| Ok(()))
     }

@@ -18,6 +18,7 @@ use crate::shape::Shape;
 
 /// A block for activations that sessions use in turn, and the end of its last use.
 pub(crate) struct SharedBlock {
+    pub(crate) gpu: Cuda,
     block: Allocation<Cuda>,
     passed: Mutex<CudaEvent>,
 }
@@ -26,7 +27,7 @@ impl SharedBlock {
     pub(crate) fn new(gpu: &Cuda, ledger: &Ledger, owner: &str, bytes: u64) -> Result<Self> {
         let allocator = Allocator::new(gpu.clone(), ledger.clone(), owner);
         let block = allocator.allocate(Class::Activation, bytes)?;
-        Ok(Self { block, passed: Mutex::new(gpu.event()?) })
+        Ok(Self { gpu: gpu.clone(), block, passed: Mutex::new(gpu.event()?) })
     }
 }
 
@@ -76,7 +77,7 @@ struct Work {
     activation: Activation,
     /// Bytes of inputs, then outputs, at the current shapes; of open outputs, as the last run told.
     used: Vec<u64>,
-    /// For each output whether only a run tells its size at the current shapes.
+    /// For each output whether only a run tells its size.
     open: Vec<bool>,
     /// For each output the shape that the last run told, where it was open.
     told: Vec<Option<Shape>>,
@@ -103,21 +104,23 @@ impl GpuLane {
             Some(Block::Cuda(block)) => Activation::Shared(Arc::clone(block)),
             _ => Activation::Own(allocator.allocate(Class::Activation, bytes)?),
         };
-        rt.gpu.make_current()?;
+        let gpu = rt.gpu.clone();
+        gpu.make_current()?;
+        let (stream, mut context) = (gpu.stream()?, rt.context()?);
+        let open = open_outputs(&mut context, &stream, engine.signature(), layout)?;
         let work = Work {
-            context: rt.context()?,
+            context,
             host_inputs: blocks(Class::PinnedInput, &mut inputs.iter().copied())?,
             host_outputs: blocks(Class::PinnedOutput, &mut outputs.iter().flatten().copied())?,
             inputs: blocks(Class::Io, &mut inputs.iter().copied())?,
             outputs: blocks(Class::Io, &mut outputs.iter().flatten().copied())?,
             activation,
             used: vec![0; inputs.len() + outputs.len()],
-            open: vec![false; outputs.len()],
+            open,
             told: vec![None; outputs.len()],
             engine: engine.clone(),
         };
-        let gpu = rt.gpu.clone();
-        let mut runs = Runs { stream: gpu.stream()?, done: gpu.event()?, work, gpu };
+        let mut runs = Runs { stream, done: gpu.event()?, work, gpu };
         runs.work.bind(engine.signature(), bytes)?;
         Ok(Self { runs, replays: Replays::new(cuda_graph) })
     }
@@ -224,11 +227,11 @@ impl Work {
             // whose end waits for every run.
             unsafe { self.context.set_tensor_address(&tensor.name, address(block))? };
         }
-        for (tensor, block) in signature.outputs.iter().zip(&self.outputs) {
+        for ((tensor, block), open) in signature.outputs.iter().zip(&self.outputs).zip(&self.open) {
             // SAFETY: as above.
             unsafe {
                 self.context.set_tensor_address(&tensor.name, address(block))?;
-                if has_open_sizes(tensor) {
+                if *open {
                     self.context.set_output_block(&tensor.name, address(block), block.len())?;
                 }
             }
@@ -245,7 +248,6 @@ impl Work {
     /// Takes over the bytes of all tensors at these shapes.
     fn resize(&mut self, signature: &Signature, inputs: &[Shape], outputs: &[Option<Shape>]) -> Result<()> {
         self.told.fill(None);
-        self.open.iter_mut().zip(outputs).for_each(|(open, shape)| *open = shape.is_none());
         let shapes = inputs.iter().copied().map(Some).chain(outputs.iter().copied());
         let blocks = self.inputs.iter().chain(&self.outputs);
         let tensors = signature.inputs.iter().chain(&signature.outputs);
@@ -298,9 +300,18 @@ impl Work {
     }
 }
 
-/// Whether the engine leaves sizes of a tensor open, so that perhaps only a run tells them.
-fn has_open_sizes(tensor: &super::TensorInfo) -> bool {
-    tensor.fixed_shape().is_none()
+/// For each output whether its size is open even where those of all inputs are settled.
+fn open_outputs(
+    context: &mut ExecutionContext,
+    stream: &CudaStream,
+    signature: &Signature,
+    layout: &Layout,
+) -> Result<Vec<bool>> {
+    let mut outputs = vec![None; signature.outputs.len()];
+    let Some((profile, ranges)) = layout.profiles.first() else { return Ok(vec![false; outputs.len()]) };
+    let largest: Vec<Shape> = ranges.iter().map(|range| range.max).collect();
+    set_shapes(context, stream, signature, *profile, &largest, &mut outputs)?;
+    Ok(outputs.iter().map(Option::is_none).collect())
 }
 
 fn address(block: &Allocation<Cuda>) -> *mut c_void {

@@ -60,7 +60,7 @@ impl Lane {
         cuda_graph: bool,
     ) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
-        let block = workspace.map(|workspace| workspace.block(needed)).transpose()?;
+        let block = workspace.map(|workspace| workspace.block(engine, needed)).transpose()?;
         let lane = match engine.kind() {
             #[cfg(feature = "onnx")]
             Kind::Onnx { model, host } => {

@@ -54,13 +54,20 @@ impl Workspace {
         self.bytes
     }
 
-    /// The block, if it is large enough for `needed` bytes.
-    pub(crate) fn block(&self, needed: u64) -> Result<&Block> {
+    /// The block, if it is large enough for `needed` bytes and lies where `engine` runs.
+    pub(crate) fn block(&self, engine: &Engine, needed: u64) -> Result<&Block> {
+        let refused = |reason| Err(Error::Request { what: "workspace", value: self.bytes, reason });
         if needed > self.bytes {
-            let reason = "the session's activations need a larger workspace";
-            return Err(Error::Request { what: "workspace", value: self.bytes, reason });
+            return refused("the session's activations need a larger workspace");
         }
-        Ok(&self.block)
+        let is_there = match (&self.block, engine.kind()) {
+            #[cfg(feature = "tensorrt")]
+            (Block::Cuda(block), Kind::TensorRt(rt)) => block.gpu.is(&rt.gpu),
+            #[cfg(feature = "tensorrt")]
+            (Block::Cuda(_), _) | (_, Kind::TensorRt(_)) => false,
+            (Block::Host(_), _) => true,
+        };
+        if is_there { Ok(&self.block) } else { refused("it lies on another device than the engine runs on") }
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use trtforge_runtime::{
-    BatchEngine, Batcher, BatcherOptions, Class, Error, Request, Response, Result, Sample, SessionEngine,
+    BatchEngine, Batcher, BatcherOptions, Call, Class, Error, Function, Request, Response, Result, Sample,
+    SessionEngine, Signature,
 };
 
 use crate::functions::{Gate, double, engine};
@@ -328,6 +329,34 @@ fn a_session_runs_batches_of_samples_and_a_wrong_sample_fails_alone() {
     assert!(matches!(answers[1], Err(Error::WrongByteCount { expected: 12, actual: 4, .. })));
     assert_eq!(answers[2].as_ref().unwrap().values::<f32>(0).unwrap(), [8.0; 3]);
     assert!(matches!(answers[3], Err(Error::UnknownTensor { .. })));
+}
+
+#[test]
+fn samples_of_a_batch_that_ran_out_of_memory_come_again_whole() {
+    /// Takes two rows at a time, whatever it says.
+    struct Small;
+    impl Function for Small {
+        fn signature(&self) -> Signature {
+            double(3).signature()
+        }
+        fn run(&self, mut call: Call<'_>) -> Result<()> {
+            if call.inputs.shape(0)[0] > 2 {
+                return Err(out_of_memory());
+            }
+            let x = call.inputs.get::<f32>(0).unwrap();
+            call.outputs.get::<f32>(0).unwrap().iter_mut().zip(x).for_each(|(y, x)| *y = x + 1.0);
+            Ok(())
+        }
+    }
+    let (engine, ..) = engine(Small);
+    let session = engine.session(Request::batch(8).into()).unwrap();
+    let options = BatcherOptions { max_delay: Duration::from_millis(1), ..BatcherOptions::default() };
+    let batcher = Batcher::new(vec![SessionEngine::new(session).unwrap()], options).unwrap();
+    let responses: Vec<_> = (0..40).map(|it| batcher.submit(Sample::of(&[it as f32; 3])).unwrap()).collect();
+    for (number, response) in responses.into_iter().enumerate() {
+        assert_eq!(response.wait().unwrap().values::<f32>(0).unwrap(), [number as f32 + 1.0; 3]);
+    }
+    assert!(batcher.statistics().out_of_memory > 0 && batcher.statistics().ceiling <= 2);
 }
 
 /// Lets one batch through per tick: the time of the test is counted, not measured.

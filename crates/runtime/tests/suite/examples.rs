@@ -16,7 +16,7 @@ fn example(name: &str) -> Option<PathBuf> {
     Some(program)
 }
 
-fn output(name: &str, arguments: &[&str]) -> Option<Output> {
+pub fn output(name: &str, arguments: &[&str]) -> Option<Output> {
     Some(Command::new(example(name)?).args(arguments).output().unwrap())
 }
 

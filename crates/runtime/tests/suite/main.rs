@@ -10,6 +10,8 @@ mod engines;
 #[cfg(feature = "onnx")]
 mod examples;
 mod functions;
+#[cfg(all(feature = "onnx", feature = "tensorrt"))]
+mod gpu_check;
 mod ledgers;
 #[cfg(feature = "onnx")]
 mod models;
