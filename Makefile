@@ -52,10 +52,10 @@ test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folde
 	@$(PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py'
 	@$(CARGO) test --workspace --locked --doc --quiet
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --workspace --locked; \
-	else $(CARGO) test --workspace --locked --all-targets; fi
+	then $(CARGO) nextest run --workspace --features trtforge-runtime/tensorrt --locked; \
+	else $(CARGO) test --workspace --features trtforge-runtime/tensorrt --locked --all-targets; fi
 
-gpu-check: release ## On a GPU: engines against FP32, memory, graphs, streams, a full device, a soak; one JSON
+gpu-check: setup ## On a GPU: engines against FP32, memory, graphs, streams, a full device, a soak; one JSON
 	@$(CARGO) build --release --locked --quiet --package trtforge-runtime --features tensorrt --example gpu_check
 	@GPU_CHECK_BIN='$(abspath $(TARGET_DIR))/release/examples/gpu_check' GPU_PAIRS='$(GPU_PAIRS)' \
 		GPU_INFERENCES='$(GPU_INFERENCES)' tools/gpu_check.sh

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What `make gpu-check` does: looks for a GPU, builds engines of the default models, and checks them on it.
+# What `make gpu-check` does: looks for a GPU, builds trtforge and engines of the default models, and checks them on it.
 # The JSON document goes to standard output and to engines/gpu-check.json. Exit code 0: all is as wanted; 1: something is
 # not; 2: an engine could not be built; 3: there is no GPU, and nothing was built.
 # Read from the environment: TRTFORGE_BIN, GPU_CHECK_BIN, TRTFORGE_TEST_DATA, GPU_PAIRS, GPU_INFERENCES (the last three may
@@ -14,6 +14,8 @@ if [[ $status -eq 3 ]]; then
     echo "make gpu-check: there is no GPU that can be used here" >&2
     exit 3
 fi
+
+"${MAKE:-make}" --no-print-directory release >&2
 
 pairs=()
 check() { # builds an engine of the model $1 in the precision $2, by the configuration $3 if there is one
