@@ -22,6 +22,30 @@ pub struct Device {
     pub driver_cuda: (u32, u32),
 }
 
+impl Device {
+    /// Why this flavour of TensorRT runs no engine on it; nothing where it does.
+    #[cfg(not(feature = "enterprise"))]
+    #[must_use]
+    pub fn unserved(&self) -> Option<String> {
+        let (major, minor) = self.compute_capability;
+        if crate::ComputeCapability::of_version(major, minor).is_some() {
+            return None;
+        }
+        let served: Vec<String> = crate::ComputeCapability::ALL.iter().map(ToString::to_string).collect();
+        let served = served.join(", ");
+        Some(format!("TensorRT-RTX runs on compute capability {served}; {} has {major}.{minor}", self.name))
+    }
+
+    /// Why this flavour of TensorRT runs no engine on it; nothing where it does.
+    #[cfg(feature = "enterprise")]
+    #[must_use]
+    pub fn unserved(&self) -> Option<String> {
+        let (major, minor) = self.compute_capability;
+        let old = (major, minor) < (7, 5);
+        old.then(|| format!("TensorRT runs on compute capability 7.5 and later; {} has {major}.{minor}", self.name))
+    }
+}
+
 /// Why no GPU can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -55,8 +55,11 @@ impl Subject<'_> {
 
     /// A check that did not come to its end.
     pub fn failed(self, error: &dyn std::error::Error) -> Check {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+        let text = causes.fold(error.to_string(), |text, cause| match text.ends_with(&cause) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        });
         self.check(false, json!({ "error": text }), json!("no error"))
     }
 }

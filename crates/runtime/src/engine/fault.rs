@@ -97,7 +97,11 @@ impl EngineFault {
             Self::Schema { .. } => "use a newer trtforge",
             Self::Flavour { .. } | Self::Version { .. } => "build the engine with the TensorRT that runs it",
             Self::ComputeCapability { .. } => "build it with `--compute-capability` of this GPU",
-            Self::Refused { .. } | Self::Tensor { .. } => return None,
+            Self::Refused { .. } => {
+                "`trtforge doctor` tells this GPU's compute capability and whether this TensorRT serves it; \
+                 build the engine for it with `--compute-capability`"
+            }
+            Self::Tensor { .. } => return None,
         };
         Some(text.to_owned())
     }

@@ -51,6 +51,8 @@ struct GpuReport {
     name: String,
     compute_capability: String,
     memory_bytes: u64,
+    /// Why no engine runs on it.
+    problem: Option<String>,
 }
 
 /// What works on this machine.
@@ -222,9 +224,12 @@ impl DriverReport {
         }
     }
 
-    /// What to do, if there is no GPU to run engines on.
+    /// What to do, if there is no GPU to run engines on; one that TensorRT serves is enough.
     fn remedy(&self) -> Option<String> {
-        let problem = self.problem.as_ref()?;
+        let Some(problem) = &self.problem else {
+            let unserved = self.gpus.iter().map(|gpu| gpu.problem.clone());
+            return unserved.collect::<Option<Vec<_>>>().map(|problems| problems.join("; "));
+        };
         Some(self.hint.clone().unwrap_or_else(|| problem.clone()))
     }
 
@@ -242,10 +247,12 @@ impl DriverReport {
 
 impl GpuReport {
     fn of(device: Device) -> Self {
+        let problem = device.unserved();
         Self {
             name: device.name,
             compute_capability: dotted(device.compute_capability),
             memory_bytes: device.memory_bytes,
+            problem,
         }
     }
 }
@@ -276,5 +283,29 @@ impl Works {
             table.row([what, answer, verdict.hint.as_deref().unwrap_or_default()]);
         }
         table.render()
+    }
+}
+
+#[cfg(all(test, not(feature = "enterprise")))]
+mod tests {
+    use super::*;
+
+    fn driver(capabilities: &[(u32, u32)]) -> DriverReport {
+        let device = |&compute_capability: &(u32, u32)| Device {
+            name: "a GPU".to_owned(),
+            compute_capability,
+            memory_bytes: 1 << 30,
+            driver_cuda: (13, 0),
+        };
+        let gpus = capabilities.iter().map(device).map(GpuReport::of).collect();
+        DriverReport { cuda: None, gpus, problem: None, hint: None }
+    }
+
+    #[test]
+    fn a_gpu_that_tensorrt_does_not_serve_runs_no_engines() {
+        assert_eq!(driver(&[(8, 6)]).remedy(), None);
+        assert_eq!(driver(&[(9, 0), (12, 0)]).remedy(), None, "one of them is enough");
+        let told = driver(&[(9, 0)]).remedy().unwrap_or_default();
+        assert!(told.contains("8.9") && told.ends_with("a GPU has 9.0"), "{told}");
     }
 }
