@@ -152,17 +152,17 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
 }
 
 /// An engine in memory, and everything there is to say of it.
-struct Made {
+pub(crate) struct Made {
     prepared: Prepared,
     verification: Option<(Verification, String)>,
     compiled: Compiled,
-    memory: MemoryInfo,
+    pub(crate) memory: MemoryInfo,
     form: Option<LeanForm>,
     notes: Vec<String>,
 }
 
 /// Makes the engine in the precision asked for; for `auto` in INT8 and in FP16, and returns the one that takes less memory of those that reach the floor.
-fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
+pub(crate) fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
     if options.prepare.precision != Precision::Auto {
         return make_one(options, libraries, watch);
     }
@@ -328,14 +328,14 @@ fn check_targets(options: &BuildOptions) -> Result<()> {
 }
 
 /// Both libraries.
-struct Libraries {
+pub(crate) struct Libraries {
     onnxruntime: OnnxRuntime,
     tensorrt: TensorRt,
 }
 
 impl Libraries {
     /// Loads them side by side: each takes tens of milliseconds.
-    fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let (onnxruntime, tensorrt) = std::thread::scope(|scope| {
             let onnxruntime = scope.spawn(OnnxRuntime::load);
             let tensorrt = TensorRt::load();
@@ -348,20 +348,20 @@ impl Libraries {
 /// Digests of the model and the samples, computed while the build goes on; nothing waits for them before they are
 /// needed.
 #[derive(Default)]
-struct InputDigests {
+pub(crate) struct InputDigests {
     thread: Option<JoinHandle<Result<(String, String)>>>,
     model: String,
     samples: String,
 }
 
 impl InputDigests {
-    fn start(options: &PrepareOptions) -> Self {
+    pub(crate) fn start(options: &PrepareOptions) -> Self {
         let options = options.clone();
         let thread = std::thread::spawn(move || Ok((digest::of_model(&options.model)?, sample_digest(&options)?)));
         InputDigests { thread: Some(thread), ..InputDigests::default() }
     }
 
-    fn wait(&mut self) -> Result<&Self> {
+    pub(crate) fn wait(&mut self) -> Result<&Self> {
         if let Some(thread) = self.thread.take() {
             (self.model, self.samples) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
@@ -370,7 +370,7 @@ impl InputDigests {
 }
 
 /// Digest of everything that the engine depends on.
-fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Libraries) -> String {
+pub(crate) fn fingerprint(options: &BuildOptions, inputs: &InputDigests, libraries: &Libraries) -> String {
     let prepare = &options.prepare;
     let keep: Vec<String> = prepare.keep.iter().map(|keep| format!("{:?}:{}", keep.precision, keep.pattern)).collect();
     let description = serde_json::json!({

@@ -31,6 +31,7 @@ pub mod int8;
 mod io_bytes;
 mod layers;
 mod manifest;
+mod measure;
 mod metrics;
 mod output;
 pub mod passes;
@@ -63,6 +64,7 @@ pub use manifest::{
     BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA,
     TensorRtInfo,
 };
+pub use measure::measure_memory;
 pub use metrics::ErrorSums;
 pub use output::{OutputLock, StagedFile};
 pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCounts, PrecisionRow, PrecisionTable};

@@ -8,6 +8,7 @@
 
 mod accuracy;
 mod args;
+mod cache_folder;
 mod cli;
 mod commands;
 mod failure;

@@ -11,7 +11,7 @@ use trtforge_builder::{Keep, NodePrecision, Precision};
 #[command(next_help_heading = "Precision")]
 pub struct PrecisionArgs {
     /// What to compute in; without it the config's, else fp16. auto builds int8 and fp16 and keeps what takes less memory
-    #[arg(long, value_parser = precision_parser())]
+    #[arg(long, value_parser = precision_parser(&ALL))]
     pub precision: Option<Precision>,
     /// Keep nodes whose name matches in fp32, or in fp16 where others are quantized; repeatable
     #[arg(long, value_name = "PRECISION:REGEX")]
@@ -23,9 +23,10 @@ pub struct PrecisionArgs {
 
 const ALL: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Auto];
 
-fn precision_parser() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(ALL.map(Precision::name)).map(|name| {
-        let known = ALL.into_iter().find(|precision| precision.name() == name);
+/// A parser of the names of these precisions.
+pub fn precision_parser(known: &'static [Precision]) -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(known.iter().map(|precision| precision.name())).map(|name| {
+        let known = known.iter().copied().find(|precision| precision.name() == name);
         known.expect("the parser admits only these names")
     })
 }

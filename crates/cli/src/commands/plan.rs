@@ -1,13 +1,15 @@
 //! `trtforge plan`: the memory an engine takes, or the least a model can take, and whether that fits.
 //!
 //! An engine's figures are the compiler's own, read from its manifest. A model's are computed from its shapes alone,
-//! before anything is compiled.
+//! before anything is compiled, or by builds of every batch and precision asked for.
 
+mod builds;
 mod engine;
 mod model;
 mod report;
 
 use crate::args::json::JsonArgs;
+use crate::args::precision::precision_parser;
 use crate::args::shape::ShapeArgs;
 use crate::args::verbosity::VerbosityArgs;
 use crate::failure::Failure;
@@ -16,7 +18,7 @@ use crate::standard_output;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::path::PathBuf;
-use trtforge_builder::{ByteSize, format_bytes};
+use trtforge_builder::{ByteSize, Precision, format_bytes};
 
 /// Say how much memory an engine takes, or a model by its shapes, and whether it fits
 #[derive(Debug, Args)]
@@ -27,6 +29,15 @@ pub struct PlanArgs {
     /// Memory there is; more than that is exit 1
     #[arg(long, value_name = "SIZE")]
     budget: Option<ByteSize>,
+    /// Build a model in these precisions and tell what TensorRT takes [with --batches: fp16]
+    #[arg(long, value_name = "fp32,fp16,int8", value_delimiter = ',', value_parser = precision_parser(&BUILT))]
+    precision: Vec<Precision>,
+    /// Build a model at these batches and tell what TensorRT takes [with --precision: 1,4,8,16]
+    #[arg(long, value_name = "1,4,8", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024), conflicts_with = "batch")]
+    batches: Vec<u32>,
+    /// Build again what was built before with the same figures asked for
+    #[arg(long)]
+    no_cache: bool,
     /// Shapes to plan a model for.
     #[command(flatten)]
     shapes: ShapeArgs,
@@ -35,23 +46,37 @@ pub struct PlanArgs {
     pub json: JsonArgs,
 }
 
+/// What a plan builds in; `auto` is one of them.
+const BUILT: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Int8];
+
+impl PlanArgs {
+    fn asks_for_builds(&self) -> bool {
+        !(self.precision.is_empty() && self.batches.is_empty())
+    }
+}
+
 impl ShapeArgs {
     fn is_given(&self) -> bool {
-        self.batch.is_some() || !(self.min_shape.is_empty() && self.opt_shape.is_empty() && self.max_shape.is_empty())
+        self.batch.is_some() || self.has_ranges()
+    }
+
+    fn has_ranges(&self) -> bool {
+        !(self.min_shape.is_empty() && self.opt_shape.is_empty() && self.max_shape.is_empty())
     }
 }
 
 /// Prints the plan, then fails if it does not fit.
 pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let report = match file_kind::of(&args.file)? {
-        FileKind::Engine if args.shapes.is_given() => {
+        FileKind::Engine if args.shapes.is_given() || args.asks_for_builds() => {
             bail!(
-                Failure::usage("an engine's shapes were settled when it was built")
-                    .hint("plan the .onnx to try other shapes")
+                Failure::usage("an engine's shapes and precision were settled when it was built")
+                    .hint("plan the .onnx to try others")
             )
         }
         FileKind::Engine => engine::plan(&args.file, args.budget)?,
         FileKind::Cache => bail!(file_kind::cache_refused(&args.file)),
+        FileKind::Model if args.asks_for_builds() => return builds::run(args, verbosity),
         FileKind::Model => model::plan(&args.file, &args.shapes, args.budget, verbosity)?,
     };
     match args.json.json {

@@ -1,0 +1,300 @@
+//! A model's memory by batch and precision, from real builds that are thrown away.
+
+use super::PlanArgs;
+use super::model::lower_bound;
+use crate::args::shape::ShapeArgs;
+use crate::args::verbosity::VerbosityArgs;
+use crate::cache_folder::cache_folder;
+use crate::failure::Failure;
+use crate::progress::Terminal;
+use crate::table::Table;
+use crate::{interrupt, standard_output};
+use anyhow::{Result, bail};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use trtforge_builder::{
+    BuildOptions, CancelFlag, MemoryInfo, Precision, PrepareOptions, Progress, format_bytes, measure_memory,
+};
+use trtforge_graph::{Dimension, Model, ValueType};
+
+/// Batches that are looked at where a model leaves them open.
+const BATCHES: [u32; 4] = [1, 4, 8, 16];
+/// No larger batch is tried for a budget.
+const MOST_BATCH: u64 = 1024;
+
+/// Memory by batch and precision.
+#[derive(Debug, Serialize)]
+struct Report {
+    path: PathBuf,
+    basis: &'static str,
+    rows: Vec<Row>,
+    budget_bytes: Option<u64>,
+    /// For each precision the largest batch within the budget, where one was given and the batch is open.
+    largest: Vec<Largest>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    precision: Precision,
+    /// None where the model fixes it.
+    batch: Option<u64>,
+    weights_bytes: u64,
+    activation_bytes: u64,
+    /// The least that the values between nodes take when node runs after node, in this precision throughout.
+    lower_bound_bytes: u64,
+    io_bytes: u64,
+    total_bytes: u64,
+    /// Locked host memory of one slot of a session.
+    pinned_bytes: u64,
+    /// Share of the total of the first precision, at the same batch, that is saved.
+    saved: Option<f64>,
+    fits: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Largest {
+    precision: Precision,
+    /// None where not even one fits.
+    batch: Option<u64>,
+    total_bytes: Option<u64>,
+    /// Whether larger ones were not tried.
+    at_least: bool,
+}
+
+/// Builds, prints, and fails where a budget was given and nothing asked for fits.
+pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
+    let terminal = Arc::new(Terminal::new(verbosity));
+    let report = Planner::new(args, &terminal)?.report()?;
+    terminal.finish();
+    match args.json.json {
+        true => standard_output::write_json(&report)?,
+        false => standard_output::write(report.text())?,
+    }
+    match args.budget {
+        Some(budget) if report.rows.iter().all(|row| row.fits == Some(false)) => bail!(
+            Failure::check(format!("nothing that was asked for fits into {budget}"))
+                .hint("a smaller batch, a smaller input or --precision int8 takes less")
+        ),
+        _ => Ok(()),
+    }
+}
+
+struct Planner<'a> {
+    args: &'a PlanArgs,
+    terminal: &'a Arc<Terminal>,
+    cancel: CancelFlag,
+    cache: Option<PathBuf>,
+    /// Whether the model leaves the batch open.
+    open: bool,
+}
+
+impl<'a> Planner<'a> {
+    fn new(args: &'a PlanArgs, terminal: &'a Arc<Terminal>) -> Result<Self> {
+        let open = has_open_batch(&args.file)? && !args.shapes.has_ranges();
+        if !open && !args.batches.is_empty() {
+            bail!(
+                Failure::usage("--batches needs a model that leaves its leading dimension open, and no other shapes")
+                    .hint("export the model with a dynamic batch, or leave --batches out")
+            );
+        }
+        let cache = if args.no_cache { None } else { cache_folder().map(|folder| folder.join("memory")) };
+        Ok(Self { args, terminal, cancel: interrupt::install()?, cache, open })
+    }
+
+    fn precisions(&self) -> Vec<Precision> {
+        if self.args.precision.is_empty() { vec![Precision::Fp16] } else { self.args.precision.clone() }
+    }
+
+    fn batches(&self) -> Vec<Option<u64>> {
+        let listed = |batches: &[u32]| batches.iter().map(|&batch| Some(u64::from(batch))).collect();
+        match (self.open, self.args.shapes.batch, self.args.batches.as_slice()) {
+            (false, ..) => vec![None],
+            (true, Some(only), _) => vec![Some(u64::from(only))],
+            (true, None, []) => listed(&BATCHES),
+            (true, None, batches) => listed(batches),
+        }
+    }
+
+    fn report(&self) -> Result<Report> {
+        let mut rows: Vec<Row> = Vec::new();
+        for precision in self.precisions() {
+            for batch in self.batches() {
+                let mut row = self.row(precision, batch)?;
+                let first = rows.iter().find(|row| row.batch == batch).map(|row| row.total_bytes);
+                row.saved = first.map(|first| 1.0 - row.total_bytes as f64 / first as f64);
+                rows.push(row);
+            }
+        }
+        let budget_bytes = self.args.budget.map(|budget| budget.bytes());
+        let largest = match budget_bytes {
+            Some(budget) if self.open && self.args.shapes.batch.is_none() => {
+                self.precisions().into_iter().map(|precision| self.largest(precision, budget, &rows)).collect()
+            }
+            _ => Ok(Vec::new()),
+        };
+        let basis = "builds";
+        Ok(Report { path: self.args.file.clone(), basis, rows, budget_bytes, largest: largest? })
+    }
+
+    fn row(&self, precision: Precision, batch: Option<u64>) -> Result<Row> {
+        let memory = self.memory(precision, batch)?;
+        let shapes = ShapeArgs { batch: batch.map(|batch| batch as u32), ..self.args.shapes.clone() };
+        let lower_bound_bytes = lower_bound(&self.args.file, &shapes, precision, self.terminal)?;
+        Ok(Row {
+            precision,
+            batch,
+            weights_bytes: memory.weights_bytes,
+            activation_bytes: memory.activation_bytes,
+            lower_bound_bytes,
+            io_bytes: memory.io_bytes,
+            total_bytes: memory.total_bytes,
+            pinned_bytes: memory.io_bytes,
+            saved: None,
+            fits: self.args.budget.map(|budget| memory.total_bytes <= budget.bytes()),
+        })
+    }
+
+    fn memory(&self, precision: Precision, batch: Option<u64>) -> Result<MemoryInfo> {
+        let at = batch.map_or_else(String::new, |batch| format!(" at batch {batch}"));
+        self.terminal.step(&format!("build {precision}{at}"));
+        let mut prepare = PrepareOptions::new(&self.args.file, precision);
+        prepare.shapes = self.args.shapes.request()?;
+        prepare.batch = batch;
+        let quiet: Arc<dyn Progress> = Arc::new(());
+        Ok(measure_memory(&BuildOptions::new(prepare, PathBuf::new()), self.cache.as_deref(), &quiet, &self.cancel)?)
+    }
+
+    fn largest(&self, precision: Precision, budget: u64, rows: &[Row]) -> Result<Largest> {
+        let of_precision = rows.iter().filter(|row| row.precision == precision);
+        let known = of_precision.filter_map(|row| Some((row.batch?, row.total_bytes))).collect();
+        let found = largest_within(budget, known, |batch| Ok(self.memory(precision, Some(batch))?.total_bytes))?;
+        let (batch, total_bytes) = found.unzip();
+        Ok(Largest { precision, batch, total_bytes, at_least: batch == Some(MOST_BATCH) })
+    }
+}
+
+/// The largest batch, up to [`MOST_BATCH`], whose bytes are within the budget, and its bytes. Bytes must not sink as batches grow; those of `known` ones are not asked
+/// for again. Batches in between are guessed by the line through the nearest known ones, and halved where that gets nowhere.
+fn largest_within(
+    budget: u64,
+    known: Vec<(u64, u64)>,
+    mut bytes_of: impl FnMut(u64) -> Result<u64>,
+) -> Result<Option<(u64, u64)>> {
+    let mut fits = known.iter().copied().filter(|(_, bytes)| *bytes <= budget).max();
+    let mut fails = known.iter().copied().filter(|(_, bytes)| *bytes > budget).min();
+    if fits.is_none() && fails.is_none_or(|(batch, _)| batch > 1) {
+        let one = (1, bytes_of(1)?);
+        if one.1 <= budget { fits = Some(one) } else { fails = Some(one) }
+    }
+    let Some(mut below) = fits else { return Ok(None) };
+    let mut turn = 0;
+    loop {
+        let most = fails.map_or(MOST_BATCH, |(batch, _)| batch - 1);
+        if below.0 >= most {
+            return Ok(Some(below));
+        }
+        let guess = match fails {
+            Some((batch, bytes)) if turn % 2 == 0 && bytes > below.1 => {
+                let share = (budget - below.1) as f64 / (bytes - below.1) as f64;
+                below.0 + ((batch - below.0) as f64 * share) as u64
+            }
+            Some((batch, _)) => below.0 + (batch - below.0) / 2,
+            // What one more takes is not known yet; it is no more than an equal part of everything.
+            None => (below.0 as f64 * budget as f64 / below.1.max(1) as f64) as u64,
+        };
+        let next = guess.clamp(below.0 + 1, most);
+        let bytes = bytes_of(next)?;
+        if bytes <= budget {
+            below = (next, bytes)
+        } else {
+            fails = Some((next, bytes))
+        }
+        turn += 1;
+    }
+}
+
+fn has_open_batch(path: &Path) -> Result<bool> {
+    let model = Model::read(path)?;
+    let graph = trtforge_graph::Graph::new(model)?;
+    let open = |input: &trtforge_graph::ValueId| {
+        let ty = graph.value(*input).ty.as_ref().and_then(ValueType::tensor)?;
+        Some(!matches!(ty.shape.as_ref()?.first()?, Dimension::Fixed(_)))
+    };
+    Ok(graph.graph_inputs().iter().any(|input| open(input).unwrap_or(false)))
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let headers =
+            ["PRECISION", ">BATCH", ">WEIGHTS", ">ACTIVATION", ">LEAST", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
+        let mut table = Table::new(&headers);
+        for row in &self.rows {
+            let batch = row.batch.map_or_else(|| "-".to_owned(), |batch| batch.to_string());
+            let bytes = [row.weights_bytes, row.activation_bytes, row.lower_bound_bytes, row.io_bytes, row.total_bytes];
+            let saved = row.saved.map_or_else(String::new, |saved| format!("{:.0} %", 100.0 * saved));
+            let fits = match row.fits {
+                Some(true) => "fits",
+                Some(false) => "does not fit",
+                None => "",
+            };
+            let cells = [row.precision.to_string(), batch].into_iter().chain(bytes.map(format_bytes));
+            table.row(cells.chain([saved, format_bytes(row.pinned_bytes), fits.to_owned()]));
+        }
+        let mut text = format!("{}: by builds, as TensorRT reports them\n\n{}", self.path.display(), table.render());
+        text += "\nLEAST: what the values between nodes take, node by node. PINNED: host memory beside TOTAL, for one slot\n";
+        for largest in &self.largest {
+            text += &largest.text(self.budget_bytes.unwrap_or_default());
+        }
+        text
+    }
+}
+
+impl Largest {
+    fn text(&self, budget: u64) -> String {
+        let (precision, budget) = (self.precision, format_bytes(budget));
+        match (self.batch, self.total_bytes) {
+            (Some(batch), Some(bytes)) => {
+                let more = if self.at_least { " or more" } else { "" };
+                format!("{precision}: batch {batch}{more} fits into {budget} with {}\n", format_bytes(bytes))
+            }
+            _ => format!("{precision}: no batch fits into {budget}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_batch_is_found_in_few_builds() {
+        for (budget, known, expected) in [
+            (1000, vec![(1, 100), (4, 310)], Some(13)),
+            (1000, vec![(16, 1150)], Some(13)),
+            (1000, vec![(1, 1001)], None),
+            (99, vec![], None),
+            (100, vec![], Some(1)),
+            (u64::MAX / 4, vec![(1, 100)], Some(MOST_BATCH)),
+        ] {
+            let mut builds = 0;
+            let bytes_of = |batch: u64| {
+                builds += 1;
+                Ok(30 + 70 * batch)
+            };
+            let found = largest_within(budget, known.clone(), bytes_of).unwrap();
+            assert_eq!(found.map(|(batch, _)| batch), expected, "{budget} {known:?}");
+            assert!(builds <= 5, "{budget} {known:?}: {builds}");
+        }
+    }
+
+    #[test]
+    fn steps_and_bends_are_no_matter() {
+        let bytes = |batch: u64| 1000 + 512 * (batch * batch / 100) + 64 * (batch / 8);
+        for budget in (900..200_000).step_by(777) {
+            let expected = (1..=MOST_BATCH).rev().find(|&batch| bytes(batch) <= budget);
+            let found = largest_within(budget, vec![(1, bytes(1)), (16, bytes(16))], |batch| Ok(bytes(batch))).unwrap();
+            assert_eq!(found.map(|(batch, _)| batch), expected, "{budget}");
+        }
+    }
+}
