@@ -18,6 +18,7 @@ use crate::element::ElementType;
 use crate::error::{Error, Result};
 use crate::ledger::{Allocation, Allocator, Ledger, Plan};
 use crate::session::workspace::Block;
+use crate::session::{LaneOptions, RunTiming};
 use crate::shape::Shape;
 
 /// An engine on a GPU.
@@ -216,6 +217,7 @@ impl TensorRt {
         owner: &str,
         layout: &Layout,
         shared: Option<&Block>,
+        options: &LaneOptions<'_>,
     ) -> Result<GpuLane> {
         let allocator = Allocator::new(self.gpu.clone(), engine.ledger().clone(), owner);
         let blocks = |class, bytes: &mut dyn Iterator<Item = u64>| -> Result<Vec<Allocation<Cuda>>> {
@@ -237,6 +239,8 @@ impl TensorRt {
             inputs: blocks(Class::Io, &mut inputs.iter().copied())?,
             outputs: blocks(Class::Io, &mut outputs.iter().flatten().copied())?,
             activation,
+            marks: options.timed.then(|| Marks::new(&self.gpu)).transpose()?,
+            copies: !options.without_copies,
             used: vec![0; inputs.len() + outputs.len()],
             engine: engine.clone(),
             gpu: self.gpu.clone(),
@@ -266,6 +270,30 @@ impl Activation {
     }
 }
 
+/// Points in the stream of a slot between which the time of a run is told.
+struct Marks {
+    start: CudaEvent,
+    copied_in: CudaEvent,
+    computed: CudaEvent,
+    copied_out: CudaEvent,
+}
+
+impl Marks {
+    fn new(gpu: &Cuda) -> Result<Self> {
+        let event = || gpu.timed_event();
+        Ok(Self { start: event()?, copied_in: event()?, computed: event()?, copied_out: event()? })
+    }
+
+    /// What a run that is done took.
+    fn timing(&self) -> Result<RunTiming> {
+        Ok(RunTiming {
+            copy_in: self.copied_in.since(&self.start)?,
+            compute: self.computed.since(&self.copied_in)?,
+            copy_out: self.copied_out.since(&self.computed)?,
+        })
+    }
+}
+
 /// A slot on a GPU.
 pub(crate) struct GpuLane {
     /// First field: its end waits for what is under way, before context and blocks go.
@@ -277,6 +305,10 @@ pub(crate) struct GpuLane {
     inputs: Vec<Allocation<Cuda>>,
     outputs: Vec<Allocation<Cuda>>,
     activation: Activation,
+    /// Present where runs are timed.
+    marks: Option<Marks>,
+    /// Whether inputs and outputs are copied to and fro.
+    copies: bool,
     /// Bytes of inputs, then outputs, at the current shapes.
     used: Vec<u64>,
     engine: Engine,
@@ -339,9 +371,11 @@ impl GpuLane {
 
     fn enqueue(&mut self) -> Result<()> {
         let count = self.inputs.len();
-        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate() {
+        self.mark(|marks| &marks.start)?;
+        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate().filter(|_| self.copies) {
             self.gpu.copy(&mut self.stream, host.memory(), device.memory(), self.used[index])?;
         }
+        self.mark(|marks| &marks.copied_in)?;
         self.stream.hold(self.activation.block().memory());
         let shared = match &self.activation {
             Activation::Own(_) => None,
@@ -358,18 +392,26 @@ impl GpuLane {
         }
         drop(shared);
         ran?;
-        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate() {
+        self.mark(|marks| &marks.computed)?;
+        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate().filter(|_| self.copies) {
             self.gpu.copy(&mut self.stream, device.memory(), host.memory(), self.used[count + index])?;
         }
+        self.mark(|marks| &marks.copied_out)?;
         self.gpu.record(&self.done, &mut self.stream)
+    }
+
+    /// Records one of the marks, where there are any.
+    fn mark(&mut self, which: impl Fn(&Marks) -> &CudaEvent) -> Result<()> {
+        self.marks.as_ref().map_or(Ok(()), |marks| self.gpu.record(which(marks), &mut self.stream))
     }
 
     pub(crate) fn is_done(&self) -> Result<bool> {
         self.gpu.is_done(&self.done)
     }
 
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.gpu.synchronize(&mut self.stream)
+    pub(crate) fn finish(&mut self) -> Result<Option<RunTiming>> {
+        self.gpu.synchronize(&mut self.stream)?;
+        self.marks.as_ref().map(Marks::timing).transpose()
     }
 }
 

@@ -4,9 +4,10 @@
 use trtforge_onnxruntime::Binding;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::GraphState;
 use super::workspace::{Block, Scratch, Workspace};
+use super::{GraphState, RunTiming};
 use crate::device::{Class, Host};
 use crate::engine::function::{Function, HostTensor, call};
 use crate::engine::{Engine, Kind, Layout};
@@ -39,6 +40,18 @@ unsafe impl trtforge_onnxruntime::Buffer for HostBlock {
     }
 }
 
+/// How lanes are made beside what is run in them.
+pub(crate) struct LaneOptions<'o> {
+    /// A block for activations that other sessions use too.
+    pub(crate) workspace: Option<&'o Workspace>,
+    /// Whether the parts of runs are timed.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) timed: bool,
+    /// Whether inputs and outputs stay on the device.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) without_copies: bool,
+}
+
 pub(crate) struct FunctionLane {
     function: Arc<dyn Function>,
     inputs: Vec<HostTensor>,
@@ -49,14 +62,9 @@ pub(crate) struct FunctionLane {
 
 impl Lane {
     /// Allocates what one slot needs, in the name of `owner`.
-    pub(crate) fn new(
-        engine: &Engine,
-        owner: &str,
-        layout: &Layout,
-        workspace: Option<&Workspace>,
-    ) -> Result<Box<Self>> {
+    pub(crate) fn new(engine: &Engine, owner: &str, layout: &Layout, options: &LaneOptions<'_>) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
-        let block = workspace.map(|workspace| workspace.block(needed)).transpose()?;
+        let block = options.workspace.map(|workspace| workspace.block(needed)).transpose()?;
         let lane = match engine.kind() {
             #[cfg(feature = "onnx")]
             Kind::Onnx { model, host } => {
@@ -68,7 +76,7 @@ impl Lane {
                 Self::Function(Box::new(FunctionLane::new(Arc::clone(function), &allocator, layout, needed, block)?))
             }
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(rt) => Self::TensorRt(Box::new(rt.lane(engine, owner, layout, block)?)),
+            Kind::TensorRt(rt) => Self::TensorRt(Box::new(rt.lane(engine, owner, layout, block, options)?)),
         };
         Ok(Box::new(lane))
     }
@@ -172,15 +180,18 @@ impl Lane {
         }
     }
 
-    /// Runs, and returns when it is done.
-    pub(crate) fn run(&mut self) -> Result<()> {
+    /// Runs, and returns when it is done; tells how long it took where lanes on the host are to be `timed`, and lanes on a
+    /// GPU were made so.
+    pub(crate) fn run(&mut self, timed: bool) -> Result<Option<RunTiming>> {
+        let start = timed.then(Instant::now);
         match self {
             #[cfg(feature = "onnx")]
-            Self::Onnx(binding) => Ok(binding.run()?),
-            Self::Function(lane) => lane.run(),
+            Self::Onnx(binding) => binding.run()?,
+            Self::Function(lane) => lane.run()?,
             #[cfg(feature = "tensorrt")]
-            Self::TensorRt(lane) => lane.start().and_then(|()| lane.finish()),
+            Self::TensorRt(lane) => return lane.start().and_then(|()| lane.finish()),
         }
+        Ok(start.map(|start| RunTiming::computed(start.elapsed())))
     }
 
     /// Starts a run of an asynchronous lane.
@@ -188,7 +199,7 @@ impl Lane {
         match self {
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.start(),
-            _ => self.run(),
+            _ => self.run(false).map(drop),
         }
     }
 
@@ -202,11 +213,11 @@ impl Lane {
     }
 
     /// Waits for what was started.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<Option<RunTiming>> {
         match self {
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.finish(),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod lane;
 mod options;
 mod slot;
+mod timing;
 mod worker;
 pub(crate) mod workspace;
 
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use options::SessionOptions;
 pub use slot::Slot;
+pub use timing::RunTiming;
 pub use workspace::Workspace;
 
 use crate::element::Element;
@@ -25,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{Plan, Refusal, Scope};
 use crate::shape::Shape;
 use lane::Lane;
+pub(crate) use lane::LaneOptions;
 use slot::State;
 use worker::Worker;
 
@@ -56,6 +59,7 @@ pub struct Session {
     worker: Option<Worker>,
     tickets: u64,
     graph: GraphState,
+    timed: bool,
 }
 
 /// Whether runs are replayed from a captured CUDA graph.
@@ -73,7 +77,7 @@ static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
     pub(crate) fn new(engine: &Engine, options: SessionOptions, number: u64) -> Result<Self> {
-        let SessionOptions { mut request, budget_bytes, cuda_graph, workspace } = options;
+        let SessionOptions { mut request, budget_bytes, cuda_graph, timed, without_copies, workspace } = options;
         request.shares_activations |= workspace.is_some();
         let layout = engine.layout(&request)?;
         let plan = engine.plan_of(&layout, &request);
@@ -81,8 +85,9 @@ impl Session {
         let beside_weights = plan.beyond(&Plan::of(crate::Class::Weights, plan[crate::Class::Weights]));
         engine.ledger().admits(&beside_weights)?;
         let owner = format!("{} session {number}", engine.name());
+        let lane = LaneOptions { workspace: workspace.as_ref(), timed, without_copies };
         let slots: Result<Vec<State>> = (0..request.slots)
-            .map(|_| Ok(State::new(Lane::new(engine, &owner, &layout, workspace.as_ref())?, engine, &layout)))
+            .map(|_| Ok(State::new(Lane::new(engine, &owner, &layout, &lane)?, engine, &layout)))
             .collect();
         let graph = if cuda_graph { Lane::graph_state(engine) } else { GraphState::NotAsked };
         Ok(Self {
@@ -94,6 +99,7 @@ impl Session {
             worker: None,
             tickets: 0,
             graph,
+            timed,
         })
     }
 
@@ -229,6 +235,17 @@ impl Session {
         answer
     }
 
+    /// How long the parts of a slot's last run took. Nothing before the first, while one is under way, after one that
+    /// failed, and where [`SessionOptions::timed`] was not asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoSlot`].
+    pub fn timing(&self, slot: usize) -> Result<Option<RunTiming>> {
+        let slots = self.slots.len();
+        let state = self.slots.get(slot).ok_or(Error::NoSlot { slot, slots })?;
+        Ok(state.timing.filter(|_| state.flight.is_none()))
+    }
+
     fn check(&self, ticket: Ticket) -> Result<()> {
         let stale = |reason| Err(Error::StaleTicket { reason });
         if ticket.session != self.identity {
@@ -244,15 +261,16 @@ impl Session {
     fn collect(&mut self, slot: usize) -> Result<()> {
         let state = &mut self.slots[slot];
         state.flight = None;
-        match (&mut state.lane, &self.worker) {
+        let answer = match (&mut state.lane, &self.worker) {
             (Some(lane), _) => lane.finish(),
             (None, Some(worker)) => {
                 let (lane, answer) = worker.take(slot);
                 state.lane = Some(lane);
                 answer
             }
-            (None, None) => Ok(()),
-        }
+            (None, None) => return Ok(()),
+        };
+        state.keep(answer)
     }
 }
 
@@ -280,10 +298,10 @@ impl fmt::Debug for Session {
 }
 
 /// A worker when one is first needed.
-fn ensure_worker(worker: &mut Option<Worker>, slots: usize) -> Result<&Worker> {
+fn ensure_worker(worker: &mut Option<Worker>, slots: usize, timed: bool) -> Result<&Worker> {
     match worker {
         Some(worker) => Ok(worker),
-        None => Ok(worker.insert(Worker::start(slots)?)),
+        None => Ok(worker.insert(Worker::start(slots, timed)?)),
     }
 }
 
