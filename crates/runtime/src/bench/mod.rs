@@ -59,6 +59,7 @@ pub use memory::{Memory, PeakSince};
 pub use open::open;
 pub use poisson::Poisson;
 pub use report::{EngineInfo, KIND, Loop, Mode, Report, Run, SCHEMA, Throughput, WarmedUp};
+pub use session::graph_state;
 pub use settings::{Closed, Open, Settings, Stage};
 
 #[cfg(test)]

@@ -9,6 +9,14 @@ use crate::error::Result;
 use crate::session::{GraphState, Session, SessionOptions};
 use crate::shape::Shape;
 
+/// What comes of a CUDA graph in a session of this kind.
+///
+/// # Errors
+/// What a session of this kind is refused for.
+pub fn graph_state(engine: &Engine, asked: &Closed) -> Result<GraphState> {
+    Ok(session(engine, asked, 1, false)?.cuda_graph().clone())
+}
+
 /// A session of that many slots whose inputs have the shapes of a full batch. `any_batch` makes room for smaller ones.
 pub(super) fn session(engine: &Engine, asked: &Closed, slots: usize, any_batch: bool) -> Result<Session> {
     let options = SessionOptions {
