@@ -150,7 +150,7 @@ fn what_cannot_be_measured_is_told_before_anything_is() {
     write(folder.path(), "double.onnx", doubling(&[1, 3]));
     for (name, arguments, code) in [
         ("streams", &["model.onnx", "--streams", "0"][..], 2),
-        ("rate", &["model.onnx", "--rate", "-1"], 2),
+        ("rate", &["model.onnx", "--rate", "0"], 2),
         ("time", &["model.onnx", "--duration", "5"], 2),
         ("model_absent", &["nothing.onnx"], 4),
         ("no_model", &[], 2),

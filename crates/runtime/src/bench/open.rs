@@ -216,8 +216,8 @@ impl Load {
         match records.error.take() {
             Some(error) => Err(error),
             None => {
-                let took = records.last_answer.map_or_else(|| start.elapsed(), |last| last - start);
-                Ok(Measured { took: took.max(settings.duration.min(start.elapsed())), refused, allocations })
+                let last = records.last_answer.map_or(Duration::ZERO, |last| last.saturating_duration_since(start));
+                Ok(Measured { took: last.max(settings.duration), refused, allocations })
             }
         }
     }

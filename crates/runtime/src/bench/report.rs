@@ -52,7 +52,7 @@ pub struct Run {
     pub shapes: BTreeMap<String, String>,
     /// What went before.
     pub warm_up: WarmedUp,
-    /// How long it was measured, in seconds, up to the last answer.
+    /// How long it was measured, in seconds: up to the last answer, and in an open loop at least the time in which requests came.
     pub seconds: f64,
     /// Batches that were run.
     pub runs: u64,

@@ -57,7 +57,7 @@ fn text(comparison: &Comparison) -> String {
     let headers = ["", ">INF/S BEFORE", ">AFTER", ">RATIO", "", ">P99 MS BEFORE", ">AFTER", ">RATIO", ""];
     let mut table = Table::new(&headers);
     comparison.pairs.iter().for_each(|pair| table.row(row(pair)));
-    let mut text = table.render();
+    let mut text = if table.is_empty() { String::new() } else { table.render() };
     for alone in &comparison.unmatched {
         let which = if alone.in_first { "first" } else { "second" };
         text += &format!("only in the {which} report: {}\n", alone.mode);

@@ -27,6 +27,12 @@ impl Destinations {
                 bail!(Failure::usage(format!("{} is what is to be measured", place.display())));
             }
         }
+        if let Some(folder) = args.output.as_deref().and_then(Path::parent)
+            && !folder.as_os_str().is_empty()
+            && !folder.is_dir()
+        {
+            bail!(Failure::usage(format!("there is no folder {} to write the report to", folder.display())));
+        }
         let report = args.output.as_deref().map(StagedFile::create).transpose()?;
         let plots = args.svg.as_deref().map(plot_files).transpose()?.unwrap_or_default();
         let plots = plots.into_iter().map(|(path, kind)| Ok((StagedFile::create(&path)?, kind)));
