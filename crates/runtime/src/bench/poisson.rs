@@ -51,10 +51,10 @@ mod tests {
         let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
         assert!((mean * 50.0 - 1.0).abs() < 0.03, "{mean}");
         assert!((deviation / mean - 1.0).abs() < 0.05, "an exponential's deviation is its mean: {deviation}");
-        for quantile in [0.1, 0.5, 0.9, 0.99] {
-            let limit = -(1.0 - f64::from(quantile)).ln() / 50.0;
+        for quantile in [0.1f64, 0.5, 0.9, 0.99] {
+            let limit = -(1.0 - quantile).ln() / 50.0;
             let below = gaps.iter().filter(|gap| **gap <= limit).count() as f64 / gaps.len() as f64;
-            assert!((below - f64::from(quantile)).abs() < 0.01, "{quantile}: {below}");
+            assert!((below - quantile).abs() < 0.01, "{quantile}: {below}");
         }
     }
 
