@@ -29,8 +29,9 @@ FUZZ_SECONDS ?= 30
 PEERS ?=
 GPU_PAIRS ?=
 GPU_INFERENCES ?=
+BENCH ?=
 
-.PHONY: help setup release engine test loom miri gpu-check lint venv modelopt peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,9 @@ release: setup ## Build the release binary
 engine: release ## Build a verified engine from an ONNX model: engines/<model>-<precision>.engine
 	@MODEL='$(MODEL)' CONFIG='$(CONFIG)' PRECISION='$(PRECISION)' WORKSPACE='$(WORKSPACE)' \
 		CALIBRATION='$(CALIBRATION)' tools/engine.sh
+
+bench: release ## Measure throughput, latency and memory: bench/<model>.json and .svg (BENCH='--batch 1,4 --streams 1,2')
+	@MODEL='$(MODEL)' BENCH='$(BENCH)' tools/bench.sh
 
 test: export TRTFORGE_REQUIRE_LIBRARIES = 1
 test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folder adds those on real models)
@@ -71,7 +75,7 @@ lint: setup ## Format, clippy in both flavours and documentation, warnings refus
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@$(CARGO) clippy --package trtforge-tensorrt --package trtforge --all-targets --locked --features trtforge-tensorrt/enterprise,trtforge/enterprise -- -D warnings
-	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --features tensorrt -- -D warnings
+	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --features tensorrt,bench -- -D warnings
 	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --no-default-features -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 

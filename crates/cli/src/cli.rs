@@ -3,7 +3,7 @@
 //! What a command takes is defined beside what it does, in `commands/`.
 
 use crate::args::verbosity::VerbosityArgs;
-use crate::commands::{build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, zoo};
+use crate::commands::{bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, zoo};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -40,6 +40,7 @@ pub enum Command {
     Plan(plan::PlanArgs),
     Run(Box<run::RunArgs>),
     Compare(Box<compare::CompareArgs>),
+    Bench(Box<bench::BenchArgs>),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -57,6 +58,7 @@ impl Command {
             Self::Plan(args) => args.json.json,
             Self::Run(args) => args.json.json,
             Self::Compare(args) => args.json.json,
+            Self::Bench(args) => args.wants_json(),
             Self::Zoo(args) => args.json.json,
             Self::Completions(_) | Self::Man(_) => false,
         }

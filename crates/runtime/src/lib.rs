@@ -66,6 +66,7 @@
 //! | `onnx` (default) | ONNX models on the CPU, through ONNX Runtime's shared library |
 //! | `cuda` | [`device`] `Cuda`: memory, streams and events of NVIDIA GPUs, through the driver's shared library |
 //! | `tensorrt` | TensorRT engines, through TensorRT's shared library; `tensorrt-enterprise` for the other flavour |
+//! | `bench` | [`mod@bench`]: throughput, latency and memory of an engine, measured |
 //!
 //! All libraries are opened at run time; that one is missing, or that there is no GPU, is an error value.
 //!
@@ -76,6 +77,8 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod batcher;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod bytes;
 pub mod device;
 mod element;
@@ -98,5 +101,5 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use ledger::{Budget, Holder, Ledger, Plan, Refusal, Scope};
 pub use pool::{Pool, PoolLimits, PoolStatistics};
-pub use session::{GraphState, Session, SessionOptions, Slot, Ticket, Workspace};
+pub use session::{GraphState, RunTiming, Session, SessionOptions, Slot, Ticket, Workspace};
 pub use shape::{MAX_RANK, Shape};

@@ -205,6 +205,34 @@ fn a_model_behind_a_batcher_allocates_nothing_for_a_sample() {
     batched_samples(engine.session(Request::default().into()).unwrap(), 784);
 }
 
+#[cfg(feature = "bench")]
+#[test]
+fn measuring_allocates_nothing_and_sees_what_the_engine_allocates() {
+    use std::time::Duration;
+    use trtforge_runtime::bench::{Closed, Settings, closed};
+
+    struct Wasteful;
+    impl Function for Wasteful {
+        fn signature(&self) -> Signature {
+            Sum.signature()
+        }
+        fn run(&self, _: Call<'_>) -> Result<()> {
+            drop(std::hint::black_box(vec![1u8; 100]));
+            Ok(())
+        }
+    }
+    let _turn = TURN.lock();
+    let counter = || ALLOCATIONS.load(Ordering::SeqCst);
+    let (duration, warm_up) = (Duration::from_millis(20), Duration::from_millis(10));
+    let settings = Settings { duration, warm_up, allocations: Some(counter), ..Settings::default() };
+    let asked = Closed { streams: 2, ..Closed::default() };
+    let per_inference = |engine: Engine| closed(&engine, &asked, &settings).unwrap().memory.host_alloc_per_inf.unwrap();
+    assert_eq!(per_inference(Engine::function("sum", Sum).unwrap()), 0.0);
+    let wasteful = per_inference(Engine::function("wasteful", Wasteful).unwrap());
+    // Runs under way at either end are counted on one side only.
+    assert!((0.9..1.1).contains(&wasteful), "{wasteful}");
+}
+
 #[cfg(feature = "onnx")]
 #[test]
 fn a_model_runs_without_allocating() {

@@ -3,6 +3,7 @@
 use crate::cli::{Cli, Command};
 use anyhow::Result;
 
+pub mod bench;
 pub mod build;
 pub mod calibrate;
 pub mod compare;
@@ -28,6 +29,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args, &cli.verbosity),
         Command::Run(args) => run::run(args, &cli.verbosity),
+        Command::Bench(args) => bench::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),
         Command::Completions(args) => completions::run(args),

@@ -59,7 +59,7 @@ fn session(engine: &Engine, feed: &Feed, args: &RunArgs) -> Result<Session> {
         request: feed.request(engine, args.slots),
         budget_bytes: args.budget.map(|budget| budget.bytes()),
         cuda_graph: args.cuda_graph,
-        workspace: None,
+        ..SessionOptions::default()
     };
     let mut session = engine.session(options)?;
     for slot in 0..session.slots() {

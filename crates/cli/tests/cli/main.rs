@@ -5,6 +5,7 @@
 mod models;
 mod program;
 
+mod bench;
 mod build;
 mod calibrate;
 mod compare;

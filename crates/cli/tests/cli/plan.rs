@@ -1,7 +1,7 @@
 //! `trtforge plan` on models; engines are in `build.rs`.
 
 use crate::models::folder_with_classifier;
-use crate::program::{have_libraries, run_in, run_without_libraries};
+use crate::program::{Run, command, have_libraries, run_in, run_without_libraries};
 
 #[test]
 fn a_model() {
@@ -31,4 +31,37 @@ fn without_onnx_runtime_it_is_missing_on_this_machine() {
     let folder = folder_with_classifier();
     let stderr = run_without_libraries(folder.path(), &["plan", "model.onnx"]).failure(3);
     assert!(stderr.contains("hint: run `make setup`"), "{stderr}");
+}
+
+#[test]
+fn by_builds_of_every_batch_and_precision() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let plan = |arguments: &[&str]| {
+        let run = command(&[&["plan", "model.onnx", "-q"], arguments].concat())
+            .current_dir(folder.path())
+            .env("TRTFORGE_CACHE_DIR", folder.path().join("cache"))
+            .output();
+        Run::from(run.expect("the program runs"))
+    };
+    let asked = ["--precision", "fp32,fp16", "--batches", "1,64", "--json"];
+    let report = plan(&asked).json();
+    let total = |row: usize| report["rows"][row]["total_bytes"].as_u64().expect("bytes");
+    assert_eq!(report["rows"].as_array().map(Vec::len), Some(4), "{report}");
+    assert!(total(0) < total(1), "a larger batch takes more: {report}");
+    assert!(report["rows"][2]["saved"].is_number() && report["rows"][0]["saved"].is_null(), "{report}");
+    assert_eq!(std::fs::read_dir(folder.path().join("cache/memory")).expect("a cache").count(), 4);
+    assert_eq!(plan(&asked).json(), report, "from the cache as by builds");
+
+    // A budget between what both batches take: the largest batch is in between, and one more is too much.
+    let budget = (total(0) + total(1)) / 2;
+    let fitting = plan(&["--precision", "fp32", "--batches", "1,64", "--budget", &budget.to_string(), "--json"]).json();
+    let largest = &fitting["largest"][0];
+    let batch = largest["batch"].as_u64().expect("a batch");
+    assert!((1..64).contains(&batch) && largest["total_bytes"].as_u64() <= Some(budget), "{fitting}");
+    let next = (batch + 1).to_string();
+    let over = plan(&["--precision", "fp32", "--batches", &next, "--budget", &budget.to_string()]).failure(1);
+    assert!(over.contains("nothing that was asked for fits"), "{over}");
 }

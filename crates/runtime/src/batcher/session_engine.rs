@@ -61,6 +61,12 @@ impl SessionEngine {
         Ok(Self { session, fitting: Vec::with_capacity(largest), largest, parts })
     }
 
+    /// The session, to look at.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// The session.
     #[must_use]
     pub fn into_session(self) -> Session {

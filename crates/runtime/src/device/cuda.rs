@@ -72,6 +72,19 @@ impl Cuda {
         self.context.raw == other.context.raw
     }
 
+    /// A new event that also keeps the time at which it passed, for [`CudaEvent::since`].
+    ///
+    /// # Errors
+    /// The device makes none.
+    pub fn timed_event(&self) -> Result<CudaEvent> {
+        self.make_event(sys::CUevent_flags::CU_EVENT_DEFAULT)
+    }
+
+    fn make_event(&self, flags: sys::CUevent_flags) -> Result<CudaEvent> {
+        let raw = self.context.call("cuEventCreate", |_| result::event::create(flags))?;
+        Ok(CudaEvent { context: Arc::clone(&self.context), raw })
+    }
+
     /// Makes this GPU the one that calls from this thread go to.
     #[cfg(feature = "tensorrt")]
     pub(crate) fn make_current(&self) -> Result<()> {
@@ -261,6 +274,17 @@ impl CudaEvent {
             other => other,
         })
     }
+
+    /// Time on the GPU from when `earlier` passed to when this one did; both are [`Cuda::timed_event`]s that have passed.
+    ///
+    /// # Errors
+    /// One of them was never recorded, has not passed, or keeps no time.
+    pub fn since(&self, earlier: &Self) -> Result<Duration> {
+        // SAFETY: both events live.
+        let elapsed = |_: &Context| unsafe { result::event::elapsed(earlier.raw, self.raw) };
+        let milliseconds = self.context.call("cuEventElapsedTime", elapsed)?;
+        Ok(Duration::try_from_secs_f64(f64::from(milliseconds) / 1e3).unwrap_or_default())
+    }
 }
 
 impl Drop for CudaEvent {
@@ -315,9 +339,7 @@ impl Device for Cuda {
     }
 
     fn event(&self) -> Result<CudaEvent> {
-        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
-        let raw = self.context.call("cuEventCreate", |_| result::event::create(flags))?;
-        Ok(CudaEvent { context: Arc::clone(&self.context), raw })
+        self.make_event(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
     }
 
     fn copy(&self, stream: &mut CudaStream, from: &CudaMemory, to: &CudaMemory, bytes: u64) -> Result<()> {

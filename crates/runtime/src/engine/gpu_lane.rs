@@ -12,8 +12,8 @@ use super::{Engine, Layout, Signature};
 use crate::device::{Class, Cuda, CudaEvent, CudaGraph, CudaMemory, CudaStream, Device};
 use crate::error::{Error, Result};
 use crate::ledger::{Allocation, Allocator, Ledger};
-use crate::session::GraphState;
 use crate::session::workspace::Block;
+use crate::session::{GraphState, LaneOptions, RunTiming};
 use crate::shape::Shape;
 
 /// A block for activations that sessions use in turn, and the end of its last use.
@@ -58,12 +58,40 @@ pub(crate) struct GpuLane {
     replays: Replays<CudaGraph>,
 }
 
+/// Points in the stream of a slot between which the time of a run is told.
+struct Marks {
+    start: CudaEvent,
+    copied_in: CudaEvent,
+    computed: CudaEvent,
+    copied_out: CudaEvent,
+}
+
+impl Marks {
+    fn new(gpu: &Cuda) -> Result<Self> {
+        let event = || gpu.timed_event();
+        Ok(Self { start: event()?, copied_in: event()?, computed: event()?, copied_out: event()? })
+    }
+
+    /// What a run that is done took.
+    fn timing(&self) -> Result<RunTiming> {
+        Ok(RunTiming {
+            copy_in: self.copied_in.since(&self.start)?,
+            compute: self.computed.since(&self.copied_in)?,
+            copy_out: self.copied_out.since(&self.computed)?,
+        })
+    }
+}
+
 /// What a run needs.
 struct Runs {
     /// First field: its end waits for what is under way, before context and blocks go.
     stream: CudaStream,
     done: CudaEvent,
     work: Work,
+    /// Present where runs are timed.
+    marks: Option<Marks>,
+    /// Whether the last run passed the marks; a replayed one does not.
+    marked: bool,
     gpu: Cuda,
 }
 
@@ -75,6 +103,8 @@ struct Work {
     inputs: Vec<Allocation<Cuda>>,
     outputs: Vec<Allocation<Cuda>>,
     activation: Activation,
+    /// Whether inputs and outputs are copied to and fro.
+    copies: bool,
     /// Bytes of inputs, then outputs, at the current shapes; of open outputs, as the last run told.
     used: Vec<u64>,
     /// For each output whether only a run tells its size.
@@ -92,7 +122,7 @@ impl GpuLane {
         owner: &str,
         layout: &Layout,
         shared: Option<&Block>,
-        cuda_graph: bool,
+        options: &LaneOptions<'_>,
     ) -> Result<Self> {
         let allocator = Allocator::new(rt.gpu.clone(), engine.ledger().clone(), owner);
         let blocks = |class, bytes: &mut dyn Iterator<Item = u64>| -> Result<Vec<Allocation<Cuda>>> {
@@ -115,14 +145,16 @@ impl GpuLane {
             inputs: blocks(Class::Io, &mut inputs.iter().copied())?,
             outputs: blocks(Class::Io, &mut outputs.iter().flatten().copied())?,
             activation,
+            copies: !options.without_copies,
             used: vec![0; inputs.len() + outputs.len()],
             open,
             told: vec![None; outputs.len()],
             engine: engine.clone(),
         };
-        let mut runs = Runs { stream, done: gpu.event()?, work, gpu };
+        let marks = options.timed.then(|| Marks::new(&gpu)).transpose()?;
+        let mut runs = Runs { stream, done: gpu.event()?, work, marks, marked: false, gpu };
         runs.work.bind(engine.signature(), bytes)?;
-        Ok(Self { runs, replays: Replays::new(cuda_graph) })
+        Ok(Self { runs, replays: Replays::new(options.cuda_graph) })
     }
 
     pub(crate) fn graph_state(&self) -> GraphState {
@@ -188,8 +220,11 @@ impl GpuLane {
         self.runs.gpu.is_done(&self.runs.done)
     }
 
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.runs.gpu.synchronize(&mut self.runs.stream)
+    /// Waits for the run; what its parts took, where they are timed and it was not replayed from a graph.
+    pub(crate) fn finish(&mut self) -> Result<Option<RunTiming>> {
+        let Runs { stream, marks, marked, gpu, .. } = &mut self.runs;
+        gpu.synchronize(stream)?;
+        marks.as_ref().filter(|_| *marked).map(Marks::timing).transpose()
     }
 }
 
@@ -206,15 +241,17 @@ impl Replayable for Runs {
     }
 
     fn enqueue(&mut self) -> Result<()> {
-        self.work.give(&self.gpu, &mut self.stream)
+        self.marked = true;
+        self.work.give(&self.gpu, &mut self.stream, self.marks.as_ref())
     }
 
     fn capture(&mut self) -> Result<CudaGraph> {
         let Self { work, gpu, stream, .. } = self;
-        gpu.capture(stream, |stream| work.give(gpu, stream))
+        gpu.capture(stream, |stream| work.give(gpu, stream, None))
     }
 
     fn launch(&mut self, graph: &CudaGraph) -> Result<()> {
+        self.marked = false;
         self.gpu.launch(graph, &mut self.stream, self.work.memory())
     }
 }
@@ -259,22 +296,28 @@ impl Work {
         Ok(())
     }
 
-    /// Gives a stream one run: copies to the device, the engine, copies back.
-    fn give(&mut self, gpu: &Cuda, stream: &mut CudaStream) -> Result<()> {
+    /// Gives a stream one run: copies to the device, the engine, copies back; between them the marks, where there are any.
+    fn give(&mut self, gpu: &Cuda, stream: &mut CudaStream, marks: Option<&Marks>) -> Result<()> {
+        let mark = |which: fn(&Marks) -> &CudaEvent, stream: &mut CudaStream| {
+            marks.map_or(Ok(()), |marks| gpu.record(which(marks), stream))
+        };
         let count = self.inputs.len();
-        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate() {
+        mark(|marks| &marks.start, stream)?;
+        for (index, (host, device)) in self.host_inputs.iter().zip(&self.inputs).enumerate().filter(|_| self.copies) {
             gpu.copy(stream, host.memory(), device.memory(), self.used[index])?;
         }
+        mark(|marks| &marks.copied_in, stream)?;
         self.memory().for_each(|memory| stream.hold(memory));
         // SAFETY: the stream lives, addresses are those of `bind`, the blocks stay until the stream was waited for, and the
         // stream goes before the context. Of a captured run this holds at each launch, for which the stream holds the
         // blocks anew.
         unsafe { self.context.enqueue(stream.as_raw())? };
         self.take_told_shapes()?;
-        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate() {
+        mark(|marks| &marks.computed, stream)?;
+        for (index, (device, host)) in self.outputs.iter().zip(&self.host_outputs).enumerate().filter(|_| self.copies) {
             gpu.copy(stream, device.memory(), host.memory(), self.used[count + index])?;
         }
-        Ok(())
+        mark(|marks| &marks.copied_out, stream)
     }
 
     /// Reads the shapes that a run has told by the time that it was started.

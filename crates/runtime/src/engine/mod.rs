@@ -101,6 +101,12 @@ impl Engine {
         self.inner.kind.device()
     }
 
+    /// Whether inputs and outputs are read and written in place, so that nothing is copied to and fro.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        self.inner.kind.is_unified()
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.inner.kind
     }

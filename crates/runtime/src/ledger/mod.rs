@@ -103,6 +103,13 @@ impl Ledger {
         self.lock().peak_device
     }
 
+    /// Counts peaks anew: what is held now is the most that was held.
+    pub fn restart_peaks(&self) {
+        let mut state = self.lock();
+        state.peaks = state.totals;
+        state.peak_device = state.device_bytes();
+    }
+
     /// Who holds what, the largest first.
     #[must_use]
     pub fn holders(&self) -> Vec<Holder> {

@@ -4,9 +4,10 @@
 use trtforge_onnxruntime::Binding;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::GraphState;
 use super::workspace::{Block, Scratch, Workspace};
+use super::{GraphState, RunTiming};
 use crate::device::{Class, Host};
 use crate::engine::function::{Function, HostTensor, call};
 #[cfg(feature = "tensorrt")]
@@ -41,6 +42,21 @@ unsafe impl trtforge_onnxruntime::Buffer for HostBlock {
     }
 }
 
+/// How lanes are made beside what is run in them.
+pub(crate) struct LaneOptions<'o> {
+    /// A block for activations that other sessions use too.
+    pub(crate) workspace: Option<&'o Workspace>,
+    /// Whether runs are captured in CUDA graphs, where there are any.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) cuda_graph: bool,
+    /// Whether the parts of runs are timed.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) timed: bool,
+    /// Whether inputs and outputs stay on the device.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) without_copies: bool,
+}
+
 pub(crate) struct FunctionLane {
     function: Arc<dyn Function>,
     inputs: Vec<HostTensor>,
@@ -50,17 +66,10 @@ pub(crate) struct FunctionLane {
 }
 
 impl Lane {
-    /// Allocates what one slot needs, in the name of `owner`; with CUDA graphs where they are wanted and there are any.
-    #[cfg_attr(not(feature = "tensorrt"), allow(unused_variables))]
-    pub(crate) fn new(
-        engine: &Engine,
-        owner: &str,
-        layout: &Layout,
-        workspace: Option<&Workspace>,
-        cuda_graph: bool,
-    ) -> Result<Box<Self>> {
+    /// Allocates what one slot needs, in the name of `owner`.
+    pub(crate) fn new(engine: &Engine, owner: &str, layout: &Layout, options: &LaneOptions<'_>) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
-        let block = workspace.map(|workspace| workspace.block(engine, needed)).transpose()?;
+        let block = options.workspace.map(|workspace| workspace.block(engine, needed)).transpose()?;
         let lane = match engine.kind() {
             #[cfg(feature = "onnx")]
             Kind::Onnx { model, host } => {
@@ -72,7 +81,7 @@ impl Lane {
                 Self::Function(Box::new(FunctionLane::new(Arc::clone(function), &allocator, layout, needed, block)?))
             }
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(rt) => Self::TensorRt(Box::new(GpuLane::new(rt, engine, owner, layout, block, cuda_graph)?)),
+            Kind::TensorRt(rt) => Self::TensorRt(Box::new(GpuLane::new(rt, engine, owner, layout, block, options)?)),
         };
         Ok(Box::new(lane))
     }
@@ -177,15 +186,18 @@ impl Lane {
         }
     }
 
-    /// Runs, and returns when it is done.
-    pub(crate) fn run(&mut self) -> Result<()> {
+    /// Runs, and returns when it is done; tells how long it took where lanes on the host are to be `timed`, and lanes on a
+    /// GPU were made so.
+    pub(crate) fn run(&mut self, timed: bool) -> Result<Option<RunTiming>> {
+        let start = timed.then(Instant::now);
         match self {
             #[cfg(feature = "onnx")]
-            Self::Onnx(binding) => Ok(binding.run()?),
-            Self::Function(lane) => lane.run(),
+            Self::Onnx(binding) => binding.run()?,
+            Self::Function(lane) => lane.run()?,
             #[cfg(feature = "tensorrt")]
-            Self::TensorRt(lane) => lane.start().and_then(|()| lane.finish()),
+            Self::TensorRt(lane) => return lane.start().and_then(|()| lane.finish()),
         }
+        Ok(start.map(|start| RunTiming::computed(start.elapsed())))
     }
 
     /// Starts a run of an asynchronous lane.
@@ -193,7 +205,7 @@ impl Lane {
         match self {
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.start(),
-            _ => self.run(),
+            _ => self.run(false).map(drop),
         }
     }
 
@@ -207,11 +219,11 @@ impl Lane {
     }
 
     /// Waits for what was started.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<Option<RunTiming>> {
         match self {
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.finish(),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 }

@@ -10,6 +10,7 @@ mod lane;
 mod models;
 mod options;
 mod slot;
+mod timing;
 mod worker;
 pub(crate) mod workspace;
 
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use options::SessionOptions;
 pub use slot::Slot;
+pub use timing::RunTiming;
 pub use workspace::Workspace;
 
 use crate::element::Element;
@@ -27,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{Plan, Refusal, Scope};
 use crate::shape::Shape;
 use lane::Lane;
+pub(crate) use lane::LaneOptions;
 use slot::State;
 use worker::Worker;
 
@@ -58,6 +61,7 @@ pub struct Session {
     worker: Option<Worker>,
     tickets: u64,
     cuda_graph: bool,
+    timed: bool,
 }
 
 /// Whether runs are replayed from a captured CUDA graph.
@@ -75,7 +79,7 @@ static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
     pub(crate) fn new(engine: &Engine, options: SessionOptions, number: u64) -> Result<Self> {
-        let SessionOptions { mut request, budget_bytes, cuda_graph, workspace } = options;
+        let SessionOptions { mut request, budget_bytes, cuda_graph, timed, without_copies, workspace } = options;
         request.shares_activations |= workspace.is_some();
         let layout = engine.layout(&request)?;
         let plan = engine.plan_of(&layout, &request);
@@ -83,10 +87,9 @@ impl Session {
         let beside_weights = plan.beyond(&Plan::of(crate::Class::Weights, plan[crate::Class::Weights]));
         engine.ledger().admits(&beside_weights)?;
         let owner = format!("{} session {number}", engine.name());
+        let lane = LaneOptions { workspace: workspace.as_ref(), cuda_graph, timed, without_copies };
         let slots: Result<Vec<State>> = (0..request.slots)
-            .map(|_| {
-                Ok(State::new(Lane::new(engine, &owner, &layout, workspace.as_ref(), cuda_graph)?, engine, &layout))
-            })
+            .map(|_| Ok(State::new(Lane::new(engine, &owner, &layout, &lane)?, engine, &layout)))
             .collect();
         Ok(Self {
             identity: SESSIONS.fetch_add(1, Ordering::Relaxed),
@@ -97,6 +100,7 @@ impl Session {
             worker: None,
             tickets: 0,
             cuda_graph,
+            timed,
         })
     }
 
@@ -238,6 +242,17 @@ impl Session {
         answer
     }
 
+    /// How long the parts of a slot's last run took. Nothing before the first, while one is under way, after one that
+    /// failed, and where [`SessionOptions::timed`] was not asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoSlot`].
+    pub fn timing(&self, slot: usize) -> Result<Option<RunTiming>> {
+        let slots = self.slots.len();
+        let state = self.slots.get(slot).ok_or(Error::NoSlot { slot, slots })?;
+        Ok(state.timing.filter(|_| state.flight.is_none()))
+    }
+
     fn check(&self, ticket: Ticket) -> Result<()> {
         let stale = |reason| Err(Error::StaleTicket { reason });
         if ticket.session != self.identity {
@@ -253,15 +268,16 @@ impl Session {
     fn collect(&mut self, slot: usize) -> Result<()> {
         let state = &mut self.slots[slot];
         state.flight = None;
-        match (&mut state.lane, &self.worker) {
+        let answer = match (&mut state.lane, &self.worker) {
             (Some(lane), _) => lane.finish(),
             (None, Some(worker)) => {
                 let (lane, answer) = worker.take(slot);
                 state.lane = Some(lane);
                 answer
             }
-            (None, None) => Ok(()),
-        }
+            (None, None) => return Ok(()),
+        };
+        state.keep(answer)
     }
 }
 
@@ -289,10 +305,10 @@ impl fmt::Debug for Session {
 }
 
 /// A worker when one is first needed.
-fn ensure_worker(worker: &mut Option<Worker>, slots: usize) -> Result<&Worker> {
+fn ensure_worker(worker: &mut Option<Worker>, slots: usize, timed: bool) -> Result<&Worker> {
     match worker {
         Some(worker) => Ok(worker),
-        None => Ok(worker.insert(Worker::start(slots)?)),
+        None => Ok(worker.insert(Worker::start(slots, timed)?)),
     }
 }
 

@@ -13,6 +13,11 @@ pub struct SessionOptions {
     pub budget_bytes: Option<u64>,
     /// Whether runs are to be captured as CUDA graphs; [`super::Session::cuda_graph`] tells what came of it.
     pub cuda_graph: bool,
+    /// Whether runs are timed, for [`super::Session::timing`]. On a GPU that is four events per run.
+    pub timed: bool,
+    /// Whether inputs and outputs stay on the device and nothing is copied, to see what the copies cost. Outputs are then
+    /// those of no run; where nothing is ever copied this changes nothing.
+    pub without_copies: bool,
     /// A block for activations that other sessions use too. Runs that share one happen one after another.
     pub workspace: Option<Workspace>,
 }

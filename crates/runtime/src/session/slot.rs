@@ -1,7 +1,7 @@
 //! One slot of a session: its shapes, typed views of its buffers, and its runs.
 
 use super::lane::Lane;
-use super::{Session, Ticket, ensure_worker};
+use super::{RunTiming, Session, Ticket, ensure_worker};
 use crate::element::Element;
 use crate::engine::{Direction, Engine, Layout, Signature, TensorInfo};
 use crate::error::{Error, Result};
@@ -13,6 +13,8 @@ pub(super) struct State {
     pub(super) lane: Option<Box<Lane>>,
     /// Number of the run under way.
     pub(super) flight: Option<u64>,
+    /// How long the parts of the last run took, where it is known.
+    pub(super) timing: Option<RunTiming>,
     inputs: Vec<Shape>,
     outputs: Vec<Option<Shape>>,
     /// Whether the engine has yet to be told of the shapes.
@@ -24,7 +26,14 @@ impl State {
         let inputs: Vec<Shape> = layout.ranges_of_first().iter().map(|range| range.max).collect();
         let mut outputs = vec![None; engine.signature().outputs.len()];
         engine.kind().output_shapes(engine.signature(), &inputs, &mut outputs);
-        Self { lane: Some(lane), flight: None, inputs, outputs, changed: true }
+        Self { lane: Some(lane), flight: None, timing: None, inputs, outputs, changed: true }
+    }
+
+    /// Takes in how a run ended.
+    pub(super) fn keep(&mut self, answer: Result<Option<RunTiming>>) -> Result<()> {
+        self.timing = None;
+        self.timing = answer?;
+        Ok(())
     }
 
     /// Tells the engine of the shapes.
@@ -215,7 +224,9 @@ impl<'s> Slot<'s> {
     /// # Errors
     /// [`Error::NoCommonProfile`], [`Error::InFlight`], and what went wrong in the run.
     pub fn run(&mut self) -> Result<()> {
-        self.prepare()?.run()
+        let timed = self.session.timed;
+        let answer = self.prepare()?.run(timed);
+        self.session.slots[self.slot].keep(answer)
     }
 
     /// Starts a run and returns at once. Until [`Session::wait`] the slot shows no buffers.
@@ -224,13 +235,13 @@ impl<'s> Slot<'s> {
     /// As for [`Self::run`], as far as it is known at the start.
     pub fn submit(&mut self) -> Result<Ticket> {
         let asynchronous = self.prepare()?.is_asynchronous();
-        let Session { slots, worker, tickets, identity, .. } = &mut *self.session;
+        let Session { slots, worker, tickets, identity, timed, .. } = &mut *self.session;
         let count = slots.len();
         let state = &mut slots[self.slot];
         if asynchronous {
             state.lane.as_mut().ok_or_else(|| in_flight(self.slot))?.start()?;
         } else {
-            let worker = ensure_worker(worker, count)?;
+            let worker = ensure_worker(worker, count, *timed)?;
             worker.give(self.slot, state.lane.take().ok_or_else(|| in_flight(self.slot))?);
         }
         *tickets += 1;

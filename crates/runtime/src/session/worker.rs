@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
+use super::RunTiming;
 use super::lane::Lane;
 use crate::error::{Error, Result};
 use crate::sync::thread::{Builder, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-type Answer = (Box<Lane>, Result<()>);
+type Answer = (Box<Lane>, Result<Option<RunTiming>>);
 
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -22,6 +23,8 @@ struct Shared {
     state: Mutex<State>,
     given: Condvar,
     done: Condvar,
+    /// Whether runs are timed.
+    timed: bool,
 }
 
 struct State {
@@ -31,10 +34,10 @@ struct State {
 }
 
 impl Worker {
-    pub(crate) fn start(slots: usize) -> Result<Self> {
+    pub(crate) fn start(slots: usize, timed: bool) -> Result<Self> {
         let answers = std::iter::repeat_with(|| None).take(slots).collect();
         let state = State { waiting: VecDeque::with_capacity(slots), answers, closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), given: Condvar::new(), done: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), given: Condvar::new(), done: Condvar::new(), timed });
         let theirs = Arc::clone(&shared);
         let thread = Builder::new().name("trtforge-session".to_owned()).spawn(move || theirs.work());
         let refused = |error: std::io::Error| Error::Device {
@@ -85,7 +88,7 @@ impl Shared {
 
     fn work(&self) {
         while let Some((slot, mut lane)) = self.next() {
-            let answer = lane.run();
+            let answer = lane.run(self.timed);
             self.lock().answers[slot] = Some((lane, answer));
             self.done.notify_all();
         }

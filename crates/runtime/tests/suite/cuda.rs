@@ -46,6 +46,25 @@ fn bytes_go_to_the_gpu_and_come_back_in_order() {
 }
 
 #[test]
+fn events_that_keep_time_tell_how_long_copies_took() {
+    let Some(gpu) = gpu() else { return };
+    let mut stream = gpu.stream().unwrap();
+    let (near, far) = (gpu.allocate(Class::Io, 64 << 20).unwrap(), gpu.allocate(Class::Io, 64 << 20).unwrap());
+    let marks = [gpu.timed_event().unwrap(), gpu.timed_event().unwrap(), gpu.timed_event().unwrap()];
+    gpu.record(&marks[0], &mut stream).unwrap();
+    gpu.copy(&mut stream, &near, &far, 64 << 20).unwrap();
+    gpu.record(&marks[1], &mut stream).unwrap();
+    gpu.record(&marks[2], &mut stream).unwrap();
+    gpu.synchronize(&mut stream).unwrap();
+    let (copy, nothing) = (marks[1].since(&marks[0]).unwrap(), marks[2].since(&marks[1]).unwrap());
+    assert!(copy > nothing, "{copy:?} for 64 MiB, {nothing:?} for nothing");
+    let plain = gpu.event().unwrap();
+    gpu.record(&plain, &mut stream).unwrap();
+    gpu.synchronize(&mut stream).unwrap();
+    assert!(matches!(plain.since(&marks[0]), Err(Error::Device { .. })), "an event that keeps no time");
+}
+
+#[test]
 fn more_than_the_gpu_has_is_a_typed_error_and_the_gpu_goes_on() {
     let Some(gpu) = gpu() else { return };
     let total = gpu.memory_info().unwrap().total_bytes;

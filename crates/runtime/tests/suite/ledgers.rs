@@ -81,6 +81,11 @@ proptest! {
             peak = peak.max(expected.device_bytes());
             prop_assert_eq!(ledger.held(), expected);
             prop_assert_eq!(ledger.peak_device_bytes(), peak);
+            if bytes % 4 == 0 {
+                ledger.restart_peaks();
+                peak = expected.device_bytes();
+                prop_assert_eq!((ledger.peak_device_bytes(), ledger.peak()), (peak, expected));
+            }
             let mut by_owner = Plan::default();
             (0..4).for_each(|who| by_owner += ledger.held_by(&format!("owner {who}")));
             prop_assert_eq!(by_owner, expected);

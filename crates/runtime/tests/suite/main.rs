@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod batching;
+#[cfg(feature = "bench")]
+mod bench;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod devices;

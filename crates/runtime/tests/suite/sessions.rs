@@ -327,6 +327,28 @@ fn a_cuda_graph_on_the_cpu_is_told_to_be_inactive() {
 }
 
 #[test]
+fn runs_are_timed_where_that_was_asked_for() {
+    let (gated, ..) = engine(Gated { element: ElementType::Int32, gate: Gate::open() });
+    let timed = |timed| SessionOptions { timed, ..options(Request::default().slots(2)) };
+    let mut session = gated.session(timed(true)).unwrap();
+    assert_eq!(session.timing(0).unwrap(), None, "nothing has run");
+    session.run().unwrap();
+    let timing = session.timing(0).unwrap().unwrap();
+    assert!(timing.copy_in.is_zero() && timing.copy_out.is_zero(), "nothing is copied on the host");
+    let ticket = session.slot(1).unwrap().submit().unwrap();
+    assert_eq!(session.timing(1).unwrap(), None, "under way");
+    session.wait(ticket).unwrap();
+    assert!(session.timing(1).unwrap().is_some());
+    session.input::<i32>("x").unwrap()[0] = -1;
+    session.run().unwrap_err();
+    assert_eq!(session.timing(0).unwrap(), None, "it failed");
+    assert!(matches!(session.timing(2), Err(Error::NoSlot { slot: 2, slots: 2 })));
+    let mut session = gated.session(timed(false)).unwrap();
+    session.run().unwrap();
+    assert_eq!(session.timing(0).unwrap(), None, "nobody asked");
+}
+
+#[test]
 fn a_session_moves_between_threads_and_outlives_its_engine() {
     let (engine, ..) = engine(double(3));
     let mut session = engine.session(SessionOptions::default()).unwrap();
