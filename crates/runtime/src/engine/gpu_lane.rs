@@ -1,5 +1,5 @@
 //! A slot of a TensorRT session: inputs go from locked host memory to the device, the engine runs, outputs come back, all in
-//! one stream. Every address is given to TensorRT once. Runs need a GPU, and have not been tried.
+//! one stream. Every address is given to TensorRT once. Runs need a GPU that TensorRT serves, and have not been tried.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
