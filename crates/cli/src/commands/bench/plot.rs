@@ -17,10 +17,13 @@ pub enum Kind {
     Both,
 }
 
-const WIDTH: u32 = 960;
+const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 560;
+/// Where names of lines stand, right of the plot.
+const LEGEND_WIDTH: u32 = 270;
+const LEGEND_ROW: i32 = 22;
 const FONT: &str = "sans-serif";
-/// Colours that are told apart in print and by most eyes, after Okabe and Ito.
+/// Colours that are told apart in print and by most eyes, after Okabe and Ito. When they are used up, lines are dashed.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -57,6 +60,11 @@ pub fn svg(report: &Report, kind: Kind) -> Result<String> {
     Ok(text)
 }
 
+fn file_name(report: &Report) -> String {
+    let path = std::path::Path::new(&report.engine.file);
+    path.file_name().map_or_else(|| report.engine.file.clone(), |name| name.to_string_lossy().into_owned())
+}
+
 fn undrawn(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw the plot: {error}")
 }
@@ -83,7 +91,7 @@ fn throughput(report: &Report, area: &Area<'_>) -> Result<()> {
         lines[index].points.push((run.throughput.inferences_per_s, latency.p99 / 1e3));
         lines[index].labels.push(label);
     }
-    let title = format!("{}: throughput against the 99th percentile of latency", report.engine.file);
+    let title = format!("{}: throughput against the 99th percentile of latency", file_name(report));
     draw(area, &title, ["inferences per second", "p99, ms"], &lines, None)
 }
 
@@ -110,7 +118,7 @@ fn latency(report: &Report, area: &Area<'_>) -> Result<()> {
         Some(Line { name: run.mode.to_string(), points, labels: Vec::new() })
     };
     let lines: Vec<Line> = report.runs.iter().filter_map(of).collect();
-    let title = format!("{}: distribution of latency", report.engine.file);
+    let title = format!("{}: distribution of latency", file_name(report));
     draw(area, &title, ["latency, ms", "% of the samples that took at most this"], &lines, Some(0.0..100.0))
 }
 
@@ -120,7 +128,8 @@ fn draw(area: &Area<'_>, title: &str, axes: [&str; 2], lines: &[Line], height: O
         if most > 0.0 { most * 1.1 } else { 1.0 }
     };
     let height = height.unwrap_or_else(|| 0.0..most(|point| point.1));
-    let mut chart = ChartBuilder::on(area)
+    let (area, beside) = area.split_horizontally(WIDTH - LEGEND_WIDTH);
+    let mut chart = ChartBuilder::on(&area)
         .caption(title, (FONT, 18))
         .margin(14)
         .x_label_area_size(44)
@@ -132,9 +141,17 @@ fn draw(area: &Area<'_>, title: &str, axes: [&str; 2], lines: &[Line], height: O
     mesh.x_desc(axes[0]).y_desc(axes[1]).draw().map_err(undrawn)?;
     for (index, Line { name, points, labels }) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-        let named = chart.draw_series(line).map_err(undrawn)?;
-        named.label(name).legend(move |(x, y)| Circle::new((x + 10, y), 5, colour.filled()));
+        let (points_of, style) = (points.iter().copied(), colour.stroke_width(2));
+        let row = 40 + LEGEND_ROW * index as i32;
+        let key = vec![(4, row), (32, row)];
+        if index < COLOURS.len() {
+            chart.draw_series(LineSeries::new(points_of, style)).map_err(undrawn)?;
+            beside.draw(&PathElement::new(key, style)).map_err(undrawn)?;
+        } else {
+            chart.draw_series(DashedLineSeries::new(points_of, 6, 5, style)).map_err(undrawn)?;
+            beside.draw(&plotters::element::DashedPathElement::new(key, 6, 5, style)).map_err(undrawn)?;
+        }
+        beside.draw(&Text::new(name.clone(), (40, row - 6), (FONT, 13))).map_err(undrawn)?;
         let marked = points.iter().zip(labels);
         let marks = marked.map(|(&point, label)| {
             EmptyElement::at(point)
@@ -143,7 +160,5 @@ fn draw(area: &Area<'_>, title: &str, axes: [&str; 2], lines: &[Line], height: O
         });
         chart.draw_series(marks).map_err(undrawn)?;
     }
-    let mut legend = chart.configure_series_labels();
-    legend.position(SeriesLabelPosition::LowerRight).label_font((FONT, 13));
-    legend.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3)).draw().map_err(undrawn)
+    Ok(())
 }
