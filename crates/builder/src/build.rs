@@ -3,6 +3,7 @@
 use crate::calibration::{CalibrationCache, calibrated_tensors};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
+use crate::fit::{Fit, fit};
 use crate::floor::hold_to_floor;
 use crate::form::{Choice, LeanForm};
 use crate::int8::{DEFAULT_FLOOR, Form, Int8Options};
@@ -122,10 +123,11 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     {
         return Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: true });
     }
-    let made = make(options, &libraries, &Watch { progress, cancel })?;
+    let asked = options;
+    let (options, made) = make_fitting(asked, &libraries, &Watch { progress, cancel })?;
+    let options = &options;
     let Made { mut prepared, verification, compiled, memory, form, notes } = made;
     notes.iter().for_each(|note| progress.note(note));
-    check_budget(&memory, options.memory_budget)?;
     if let Some(path) = &options.emit_onnx {
         write_model(&prepared, path, progress.as_ref())?;
     }
@@ -141,7 +143,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &libraries.tensorrt);
     manifest.form = form;
     let inputs = inputs.wait()?;
-    manifest.fingerprint = fingerprint(options, inputs, &libraries);
+    manifest.fingerprint = fingerprint(asked, inputs, &libraries);
     manifest.model.sha256.clone_from(&inputs.model);
     manifest.auxiliary_streams = compiled.auxiliary_streams;
     manifest.timings_ms.insert("total".into(), start.elapsed().as_secs_f64() * 1e3);
@@ -159,6 +161,32 @@ pub(crate) struct Made {
     pub(crate) memory: MemoryInfo,
     form: Option<LeanForm>,
     notes: Vec<String>,
+}
+
+/// Makes the engine within the memory budget: at the largest batch that fits, where the batch is for us to choose. What an accuracy floor keeps in FP16 may take more
+/// than was measured, so that a smaller batch is needed.
+fn make_fitting(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<(BuildOptions, Made)> {
+    let mut options = options.clone();
+    let Some(Fit { mut batch, measured }) = fit(&options, libraries, watch.progress, watch.cancel)? else {
+        let made = make(&options, libraries, watch)?;
+        check_budget(&made.memory, options.memory_budget)?;
+        return Ok((options, made));
+    };
+    loop {
+        options.prepare.batch = Some(batch);
+        let mut made = make(&options, libraries, watch)?;
+        match check_budget(&made.memory, options.memory_budget) {
+            Err(_) if batch > 1 => {
+                let taken = format_bytes(made.memory.total_bytes);
+                watch.progress.note(&format!("batch {batch} takes {taken} as built; trying {}", batch - 1));
+                batch -= 1;
+            }
+            fits => {
+                made.memory.by_batch = measured;
+                return fits.map(|()| (options, made));
+            }
+        }
+    }
 }
 
 /// Makes the engine in the precision asked for; for `auto` in INT8 and in FP16, and returns the one that takes less memory of those that reach the floor.

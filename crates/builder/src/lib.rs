@@ -25,6 +25,7 @@ mod costly_nodes;
 mod counted;
 pub mod digest;
 mod error;
+pub mod fit;
 mod floor;
 pub mod form;
 pub mod int8;

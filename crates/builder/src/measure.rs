@@ -18,8 +18,7 @@ pub fn measure_memory(
     progress: &Arc<dyn Progress>,
     cancel: &CancelFlag,
 ) -> Result<MemoryInfo> {
-    let mut options = BuildOptions { verify: false, memory_budget: None, emit_onnx: None, ..options.clone() };
-    options.prepare.int8.search = false;
+    let options = measured(options);
     let libraries = Libraries::load()?;
     let mut inputs = InputDigests::start(&options.prepare);
     let fingerprint = fingerprint(&options, inputs.wait()?, &libraries);
@@ -27,12 +26,29 @@ pub fn measure_memory(
     if let Some(memory) = remembered.as_deref().and_then(recall) {
         return Ok(memory);
     }
-    let memory = make(&options, &libraries, &Watch { progress, cancel })?.memory;
+    let memory = measure_with(&options, &libraries, progress, cancel)?;
     if let Some(path) = &remembered {
         // Losing the figures costs a build, not the answer.
         let _ = remember(path, &memory);
     }
     Ok(memory)
+}
+
+/// As [`measure_memory`], with libraries that are there and nothing remembered.
+pub(crate) fn measure_with(
+    options: &BuildOptions,
+    libraries: &Libraries,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancelFlag,
+) -> Result<MemoryInfo> {
+    Ok(make(&measured(options), libraries, &Watch { progress, cancel })?.memory)
+}
+
+/// The options without all that does not change how an engine is laid out.
+fn measured(options: &BuildOptions) -> BuildOptions {
+    let mut options = BuildOptions { verify: false, memory_budget: None, emit_onnx: None, ..options.clone() };
+    options.prepare.int8.search = false;
+    options
 }
 
 fn recall(path: &Path) -> Option<MemoryInfo> {

@@ -47,7 +47,7 @@ struct EngineArgs {
     /// Do not compare the result with the model; the manifest then says nothing of accuracy
     #[arg(long)]
     no_verify: bool,
-    /// Fail if weights, activation, inputs and outputs together take more
+    /// Most memory for weights, activation, inputs and outputs together; a model that leaves its batch open is built at the largest that fits
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
     /// Compute capabilities of the GPUs to build for

@@ -204,3 +204,29 @@ fn a_cache_that_is_not_there_is_not_made_from_nothing() {
     assert_eq!(quantize, build);
     assert_eq!(files(folder.path()), ["model.onnx"]);
 }
+
+#[test]
+fn a_budget_chooses_the_largest_batch_that_fits() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let build = |arguments: &[&str]| {
+        let always = ["build", "model.onnx", "-o", "out.engine", "--precision", "fp32", "--json", "--progress", "none"];
+        run_in(folder.path(), &[&always, arguments].concat())
+    };
+    let one = build(&["--batch", "1"]).json()["manifest"]["memory"]["total_bytes"].as_u64().expect("bytes");
+    let forty = build(&["--batch", "40"]).json()["manifest"]["memory"]["total_bytes"].as_u64().expect("bytes");
+    let budget = (one + forty) / 2;
+    let run = build(&["--memory-budget", &budget.to_string()]).success();
+    assert!(run.stderr.contains("fits into"), "{run}");
+    let manifest = &run.json()["manifest"];
+    let batch = manifest["shapes"]["x"]["max"].as_str().and_then(|shape| shape.split('x').next()).expect("a shape");
+    let batch: u64 = batch.parse().expect("a batch");
+    assert!((2..40).contains(&batch), "{batch}");
+    assert!(manifest["memory"]["total_bytes"].as_u64() <= Some(budget), "{manifest}");
+    let tried = manifest["memory"]["by_batch"].as_array().expect("what was tried");
+    let over =
+        tried.iter().filter(|it| it["total_bytes"].as_u64() > Some(budget)).filter_map(|it| it["batch"].as_u64());
+    assert_eq!(over.min(), Some(batch + 1), "one more was tried and is too much: {manifest}");
+}

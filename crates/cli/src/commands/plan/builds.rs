@@ -11,17 +11,16 @@ use crate::table::Table;
 use crate::{interrupt, standard_output};
 use anyhow::{Result, bail};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use trtforge_builder::fit::{MOST_BATCH, has_open_batch, largest_within};
 use trtforge_builder::{
     BuildOptions, CancelFlag, MemoryInfo, Precision, PrepareOptions, Progress, format_bytes, measure_memory,
 };
-use trtforge_graph::{Dimension, Model, ValueType};
+use trtforge_graph::Model;
 
 /// Batches that are looked at where a model leaves them open.
 const BATCHES: [u32; 4] = [1, 4, 8, 16];
-/// No larger batch is tried for a budget.
-const MOST_BATCH: u64 = 1024;
 
 /// Memory by batch and precision.
 #[derive(Debug, Serialize)]
@@ -91,7 +90,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(args: &'a PlanArgs, terminal: &'a Arc<Terminal>) -> Result<Self> {
-        let open = has_open_batch(&args.file)? && !args.shapes.has_ranges();
+        let open = has_open_batch(&Model::read(&args.file)?) && !args.shapes.has_ranges();
         if !open && !args.batches.is_empty() {
             bail!(
                 Failure::usage("--batches needs a model that leaves its leading dimension open, and no other shapes")
@@ -168,60 +167,11 @@ impl<'a> Planner<'a> {
     fn largest(&self, precision: Precision, budget: u64, rows: &[Row]) -> Result<Largest> {
         let of_precision = rows.iter().filter(|row| row.precision == precision);
         let known = of_precision.filter_map(|row| Some((row.batch?, row.total_bytes))).collect();
-        let found = largest_within(budget, known, |batch| Ok(self.memory(precision, Some(batch))?.total_bytes))?;
+        let total = |batch| self.memory(precision, Some(batch)).map(|memory| memory.total_bytes);
+        let found = largest_within(budget, known, total)?;
         let (batch, total_bytes) = found.unzip();
         Ok(Largest { precision, batch, total_bytes, at_least: batch == Some(MOST_BATCH) })
     }
-}
-
-/// The largest batch, up to [`MOST_BATCH`], whose bytes are within the budget, and its bytes. Bytes must not sink as batches grow; those of `known` ones are not asked
-/// for again. Batches in between are guessed by the line through the nearest known ones, and halved where that gets nowhere.
-fn largest_within(
-    budget: u64,
-    known: Vec<(u64, u64)>,
-    mut bytes_of: impl FnMut(u64) -> Result<u64>,
-) -> Result<Option<(u64, u64)>> {
-    let mut fits = known.iter().copied().filter(|(_, bytes)| *bytes <= budget).max();
-    let mut fails = known.iter().copied().filter(|(_, bytes)| *bytes > budget).min();
-    if fits.is_none() && fails.is_none_or(|(batch, _)| batch > 1) {
-        let one = (1, bytes_of(1)?);
-        if one.1 <= budget { fits = Some(one) } else { fails = Some(one) }
-    }
-    let Some(mut below) = fits else { return Ok(None) };
-    let mut turn = 0;
-    loop {
-        let most = fails.map_or(MOST_BATCH, |(batch, _)| batch - 1);
-        if below.0 >= most {
-            return Ok(Some(below));
-        }
-        let guess = match fails {
-            Some((batch, bytes)) if turn % 2 == 0 && bytes > below.1 => {
-                let share = (budget - below.1) as f64 / (bytes - below.1) as f64;
-                below.0 + ((batch - below.0) as f64 * share) as u64
-            }
-            Some((batch, _)) => below.0 + (batch - below.0) / 2,
-            // What one more takes is not known yet; it is no more than an equal part of everything.
-            None => (below.0 as f64 * budget as f64 / below.1.max(1) as f64) as u64,
-        };
-        let next = guess.clamp(below.0 + 1, most);
-        let bytes = bytes_of(next)?;
-        if bytes <= budget {
-            below = (next, bytes)
-        } else {
-            fails = Some((next, bytes))
-        }
-        turn += 1;
-    }
-}
-
-fn has_open_batch(path: &Path) -> Result<bool> {
-    let model = Model::read(path)?;
-    let graph = trtforge_graph::Graph::new(model)?;
-    let open = |input: &trtforge_graph::ValueId| {
-        let ty = graph.value(*input).ty.as_ref().and_then(ValueType::tensor)?;
-        Some(!matches!(ty.shape.as_ref()?.first()?, Dimension::Fixed(_)))
-    };
-    Ok(graph.graph_inputs().iter().any(|input| open(input).unwrap_or(false)))
 }
 
 impl Report {
@@ -259,42 +209,6 @@ impl Largest {
                 format!("{precision}: batch {batch}{more} fits into {budget} with {}\n", format_bytes(bytes))
             }
             _ => format!("{precision}: no batch fits into {budget}\n"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_batch_is_found_in_few_builds() {
-        for (budget, known, expected) in [
-            (1000, vec![(1, 100), (4, 310)], Some(13)),
-            (1000, vec![(16, 1150)], Some(13)),
-            (1000, vec![(1, 1001)], None),
-            (99, vec![], None),
-            (100, vec![], Some(1)),
-            (u64::MAX / 4, vec![(1, 100)], Some(MOST_BATCH)),
-        ] {
-            let mut builds = 0;
-            let bytes_of = |batch: u64| {
-                builds += 1;
-                Ok(30 + 70 * batch)
-            };
-            let found = largest_within(budget, known.clone(), bytes_of).unwrap();
-            assert_eq!(found.map(|(batch, _)| batch), expected, "{budget} {known:?}");
-            assert!(builds <= 5, "{budget} {known:?}: {builds}");
-        }
-    }
-
-    #[test]
-    fn steps_and_bends_are_no_matter() {
-        let bytes = |batch: u64| 1000 + 512 * (batch * batch / 100) + 64 * (batch / 8);
-        for budget in (900..200_000).step_by(777) {
-            let expected = (1..=MOST_BATCH).rev().find(|&batch| bytes(batch) <= budget);
-            let found = largest_within(budget, vec![(1, bytes(1)), (16, bytes(16))], |batch| Ok(bytes(batch))).unwrap();
-            assert_eq!(found.map(|(batch, _)| batch), expected, "{budget}");
         }
     }
 }
