@@ -84,6 +84,7 @@ pub mod device;
 mod element;
 mod engine;
 mod error;
+pub mod leak;
 pub mod ledger;
 pub mod pool;
 mod session;
