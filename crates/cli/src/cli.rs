@@ -3,7 +3,9 @@
 //! What a command takes is defined beside what it does, in `commands/`.
 
 use crate::args::verbosity::VerbosityArgs;
-use crate::commands::{bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, zoo};
+use crate::commands::{
+    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, soak, zoo,
+};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -39,6 +41,7 @@ pub enum Command {
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Run(Box<run::RunArgs>),
+    Soak(Box<soak::SoakArgs>),
     Compare(Box<compare::CompareArgs>),
     Bench(Box<bench::BenchArgs>),
     Zoo(zoo::ZooArgs),
@@ -57,6 +60,7 @@ impl Command {
             Self::Inspect(args) => args.json.json,
             Self::Plan(args) => args.json.json,
             Self::Run(args) => args.json.json,
+            Self::Soak(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Bench(args) => args.wants_json(),
             Self::Zoo(args) => args.json.json,

@@ -14,6 +14,7 @@ pub mod man;
 pub mod plan;
 pub mod quantize;
 pub mod run;
+pub mod soak;
 pub mod zoo;
 
 /// Runs the command that was asked for.
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args, &cli.verbosity),
         Command::Run(args) => run::run(args, &cli.verbosity),
+        Command::Soak(args) => soak::run(args, &cli.verbosity),
         Command::Bench(args) => bench::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),

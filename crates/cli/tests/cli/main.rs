@@ -19,5 +19,6 @@ mod output;
 mod plan;
 mod quantize;
 mod run;
+mod soak;
 mod usage;
 mod zoo;

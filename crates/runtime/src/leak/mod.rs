@@ -12,9 +12,14 @@
 //! How fast it grows is the median of the slopes between all blocks (H. Theil 1950, P. K. Sen 1968). A warm-up that takes longer
 //! than about a third of the whole run looks like a leak; a longer run tells them apart.
 
+mod process;
+mod soak;
 mod statistics;
 
 use std::fmt;
+
+pub use process::ProcessSample;
+pub use soak::{Soak, Soaked, Watch, Watched};
 
 use statistics::{mann_kendall, median, theil_sen};
 
@@ -213,13 +218,7 @@ mod tests {
             let (period, height) = (between(0.005, 0.2), between(0.0, 4e6));
             let value = |share: f64| match seed % 4 {
                 0 => size * (1.0 - (-share / slowness).exp()),
-                1 => {
-                    if share > when {
-                        size
-                    } else {
-                        0.0
-                    }
-                }
+                1 if share > when => size,
                 2 => sawtooth(share, period, height),
                 _ => 0.0,
             };
