@@ -32,6 +32,8 @@ mod lifetimes;
 mod mapping;
 pub mod memory_plan;
 mod model;
+mod segment;
+pub mod segmentation;
 mod signatures;
 mod split;
 mod statistics;
@@ -50,6 +52,7 @@ pub use graph::{Graph, NodeId, Patch, PatchSummary, Producer, Slot, Use, Value, 
 pub use lifetimes::{Lifetime, Storage, known_lifetimes, lifetimes};
 pub use model::Model;
 pub use protobuf;
+pub use segment::{Boundary, segment, segment_boundary};
 pub use signatures::{NEWEST_OPSET, Side, Signature, signature};
 pub use split::OutsideTensor;
 pub use statistics::{NodeStatistics, Statistics, statistics};

@@ -16,7 +16,7 @@ pub use patch::{Patch, PatchSummary, ValueRef};
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::proto::{AttributeProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::signatures::Side;
 use crate::tensor::Tensor;
 use crate::types::ValueType;
@@ -123,6 +123,11 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The model that it is of, without nodes, values and initializers.
+    pub(crate) fn shell(&self) -> &ModelProto {
+        &self.model.proto
+    }
+
     /// Every node, producers before consumers.
     pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.order.iter().map(NodeId)
