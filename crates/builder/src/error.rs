@@ -251,6 +251,16 @@ pub enum Error {
         /// Bytes of input and output buffers.
         io: u64,
     },
+    /// The network cannot be cut into as many stages.
+    #[error("the network cannot be cut into {asked} stages: {}{}", most_text(*most), obstacle.as_ref().map_or_else(String::new, |name| format!("; the size of `{name}` is not known before a run")))]
+    Stages {
+        /// Stages asked for.
+        asked: usize,
+        /// The most that it can be cut into.
+        most: usize,
+        /// A value that keeps places from being cut, because its size is not known.
+        obstacle: Option<String>,
+    },
     /// Another build is writing the same file.
     #[error("another build is writing {}", path.display())]
     Busy {
@@ -423,6 +433,8 @@ impl Error {
             Error::MemoryBudget { .. } => Some(
                 "build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into(),
             ),
+            Error::Stages { most: 0..=1, .. } => Some("build it as one engine, without --stages".into()),
+            Error::Stages { most, .. } => Some(format!("use --stages {most} or fewer, or --stages auto")),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),
             Error::CalibrationCache { source, .. } => source.fault.hint(),
             Error::StaleCache { .. } => Some("calibrate again, or use it as it is with --force".into()),
@@ -444,5 +456,12 @@ impl Error {
             Error::Write { .. } => Some("choose another place with -o; nothing was left half-written".into()),
             _ => None,
         }
+    }
+}
+
+fn most_text(most: usize) -> String {
+    match most {
+        0 | 1 => "there is no place to cut it".to_owned(),
+        most => format!("{most} is the most"),
     }
 }

@@ -52,7 +52,7 @@ pub use graph::{Graph, NodeId, Patch, PatchSummary, Producer, Slot, Use, Value, 
 pub use lifetimes::{Lifetime, Storage, known_lifetimes, lifetimes};
 pub use model::Model;
 pub use protobuf;
-pub use segment::{Boundary, segment, segment_boundary};
+pub use segment::{Boundary, is_repeated, read_through, segment, segment_boundary};
 pub use signatures::{NEWEST_OPSET, Side, Signature, signature};
 pub use split::OutsideTensor;
 pub use statistics::{NodeStatistics, Statistics, statistics};

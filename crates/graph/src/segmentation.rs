@@ -11,8 +11,6 @@
 
 use std::ops::RangeInclusive;
 
-use crate::memory_plan::Occupancy;
-
 /// A run as the search sees it: steps in order, weights that they read, values that live from step to step.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
@@ -44,19 +42,16 @@ pub struct Span {
     pub last: u32,
     /// Whether it is an input or output of the network, which no activation block holds.
     pub is_external: bool,
+    /// Where an activation block holds it: on its own from this step on, which may be before it is made, as the parts of a
+    /// concatenation are written in place; or nowhere, as such a part.
+    pub reserved_from: Option<u32>,
 }
 
-impl Occupancy for Span {
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn first(&self) -> u32 {
-        self.first
-    }
-
-    fn last(&self) -> u32 {
-        self.last
+impl Span {
+    /// A value with a place of its own from the step that makes it to the last one that reads it.
+    #[must_use]
+    pub fn new(bytes: u64, first: u32, last: u32) -> Self {
+        Self { bytes, first, last, is_external: false, reserved_from: Some(first) }
     }
 }
 
@@ -296,7 +291,8 @@ impl<'a> Growth<'a> {
             return;
         }
         self.memory.boundary_bytes -= value.bytes;
-        for live in &mut self.live[value.first as usize..=value.last as usize] {
+        let Some(reserved_from) = value.reserved_from else { return };
+        for live in &mut self.live[reserved_from.max(self.from) as usize..=value.last as usize] {
             *live += value.bytes;
             self.memory.activation_bytes = self.memory.activation_bytes.max(*live);
         }

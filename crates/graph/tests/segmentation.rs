@@ -6,8 +6,13 @@ use trtforge_graph::segmentation::{Chain, MOST_CUTS, SegmentMemory, Segments, Sp
 
 fn chains() -> impl Strategy<Value = Chain> {
     (2u32..9).prop_flat_map(|steps| {
-        let value = (0..50u64, 0..steps, 0..steps, prop::bool::weighted(0.2))
-            .prop_map(|(bytes, a, b, is_external)| Span { bytes, first: a.min(b), last: a.max(b), is_external });
+        let steps_of = [0..steps, 0..steps, 0..steps];
+        let value = (0..50u64, steps_of, prop::bool::weighted(0.2), prop::bool::weighted(0.8));
+        let value = value.prop_map(|(bytes, mut at, is_external, has_place)| {
+            at.sort_unstable();
+            let [reserved, first, last] = at;
+            Span { bytes, first, last, is_external, reserved_from: has_place.then_some(reserved) }
+        });
         // Each weight is a list of readers; a segment holds it once.
         let weight = (1..40u64, prop::collection::btree_set(0..steps, 1..4));
         let scratch = prop::collection::vec(0..30u64, steps as usize);
@@ -37,7 +42,8 @@ fn memory(chain: &Chain, segment: &RangeInclusive<u32>) -> SegmentMemory {
     let weights = steps.flat_map(|step| &step.weights).filter(|(_, previous)| reads_first(previous));
     let own = |value: &&Span| !value.is_external && value.first >= from && value.last <= to;
     let at = |step: u32| {
-        let values = chain.values.iter().filter(own).filter(|value| (value.first..=value.last).contains(&step));
+        let is_held = |value: &&Span| value.reserved_from.is_some_and(|from| (from..=value.last).contains(&step));
+        let values = chain.values.iter().filter(own).filter(is_held);
         chain.steps[step as usize].scratch_bytes + values.map(|value| value.bytes).sum::<u64>()
     };
     let boundary = chain.values.iter().filter(|value| !own(value) && value.first <= to && value.last >= from);
@@ -88,7 +94,7 @@ proptest! {
 
 /// A chain of `count` steps with a value of one byte from each to the next.
 fn long(count: u32) -> Chain {
-    let value = |first| Span { bytes: 1, first, last: first + 1, is_external: false };
+    let value = |first| Span::new(1, first, first + 1);
     let step = || Step { weights: vec![(10, None)], scratch_bytes: 0 };
     Chain {
         steps: (0..count).map(|_| step()).collect(),

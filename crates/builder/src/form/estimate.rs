@@ -35,14 +35,24 @@ fn peak(graph: &Graph, counts: impl Fn(u32) -> bool) -> (u64, Vec<NodeId>) {
 }
 
 /// Which nodes run together, numbered in running order.
-struct Kernels {
+pub(crate) struct Kernels {
     of_node: HashMap<NodeId, u32>,
     convolutions: Vec<u32>,
     count: u32,
 }
 
 impl Kernels {
-    fn of(graph: &Graph) -> Self {
+    /// The kernel of a node.
+    pub(crate) fn kernel(&self, node: NodeId) -> u32 {
+        self.of_node.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Whether a node convolves or multiplies matrices, which takes [`WORKSPACE_BYTES`].
+    pub(crate) fn multiplies(graph: &Graph, node: NodeId) -> bool {
+        is_multiplication(graph, node)
+    }
+
+    pub(crate) fn of(graph: &Graph) -> Self {
         // Kernel 0 is what happens to the network's inputs before anything is computed.
         let mut kernels = Kernels { of_node: HashMap::new(), convolutions: vec![], count: 1 };
         for node in graph.node_ids() {

@@ -6,7 +6,7 @@
 
 mod candidates;
 mod choose;
-mod estimate;
+pub(crate) mod estimate;
 
 pub use candidates::{Place, candidates};
 pub use choose::{Choice, LEAST_GAIN, Search};

@@ -1,0 +1,143 @@
+//! A network cut into segments that run one after another, so that memory holds one at a time.
+//!
+//! The cuts are searched for over the liveness of the converted network ([`trtforge_graph::segmentation`]), each segment is
+//! a model of its own that is compiled by itself, and what the compiler says of each is what counts. Values between
+//! segments keep their names. Cutting changes no number: the segments have the nodes of the whole.
+
+mod chain;
+mod dimensions;
+
+use crate::passes::ResolvedShapes;
+use crate::{Error, Result};
+use chain::Kernelled;
+use dimensions::OpenDimensions;
+use trtforge_graph::segmentation::{SegmentMemory, Segments};
+use trtforge_graph::{Boundary, Graph, Model, TensorType, ValueId, ValueType, segment, segment_boundary};
+
+/// A segment of a network.
+pub struct Segment {
+    /// Its nodes, as a model.
+    pub model: Model,
+    /// Shape ranges of its inputs.
+    pub shapes: ResolvedShapes,
+    /// What it reads and returns.
+    pub inputs: Vec<SegmentTensor>,
+    /// What it makes for later segments and for the caller.
+    pub outputs: Vec<SegmentTensor>,
+    /// What the search expects of it.
+    pub estimate: SegmentMemory,
+    /// Bytes of inputs, outputs and values between segments that are held while it runs, at the largest shapes.
+    pub boundary_bytes: u64,
+}
+
+/// A value between segments, or an input or output of the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentTensor {
+    /// Its name in the network.
+    pub name: String,
+    /// Its type; open dimensions have names that inputs of the whole have.
+    pub ty: TensorType,
+}
+
+/// A network that can be cut.
+pub struct Divisible {
+    graph: Graph,
+    shapes: ResolvedShapes,
+    open: OpenDimensions,
+    kernelled: Kernelled,
+    search: Segments,
+}
+
+impl Divisible {
+    /// Looks at a typed network.
+    pub fn new(graph: Graph, shapes: &ResolvedShapes) -> Self {
+        let open = OpenDimensions::of(&graph, shapes);
+        let kernelled = Kernelled::of(&graph, &open);
+        let search = Segments::new(&kernelled.chain);
+        Self { graph, shapes: shapes.clone(), open, kernelled, search }
+    }
+
+    /// The most segments that it can be cut into.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.search.most()
+    }
+
+    /// The smallest peak that `count` segments are expected to have, in bytes.
+    #[must_use]
+    pub fn expected_peak(&self, count: usize) -> Option<u64> {
+        self.search.best(count).map(|found| found.peak_bytes())
+    }
+
+    /// Cuts it into `count` segments.
+    ///
+    /// # Errors
+    /// [`Error::Stages`] where there are not as many places to cut.
+    pub fn cut(&self, count: usize) -> Result<Vec<Segment>> {
+        let found = self.search.best(count).ok_or_else(|| self.too_many(count))?;
+        let nodes: Vec<Vec<_>> = found
+            .segments
+            .iter()
+            .map(|steps| {
+                let mut nodes: Vec<_> =
+                    steps.clone().flat_map(|step| self.kernelled.nodes[step as usize].clone()).collect();
+                nodes.sort_unstable();
+                nodes
+            })
+            .collect();
+        let boundaries: Vec<Boundary> = nodes.iter().map(|nodes| segment_boundary(&self.graph, nodes)).collect();
+        let held = self.held(&boundaries);
+        let parts = nodes.iter().zip(&boundaries).zip(held).zip(&found.memory);
+        parts.map(|(((nodes, boundary), held), memory)| self.part(nodes, boundary, held, *memory)).collect()
+    }
+
+    fn part(
+        &self,
+        nodes: &[trtforge_graph::NodeId],
+        boundary: &Boundary,
+        held: u64,
+        estimate: SegmentMemory,
+    ) -> Result<Segment> {
+        let model = segment(&self.graph, nodes).map_err(Error::pass("stages"))?;
+        let tensors = |values: &[ValueId]| values.iter().filter_map(|&value| self.tensor(value)).collect();
+        let range =
+            |&value: &ValueId| Some((self.graph.value(value).name.clone(), self.open.range_of(&self.graph, value)?));
+        let shapes = ResolvedShapes { ranges: boundary.inputs.iter().filter_map(range).collect(), notes: vec![] };
+        let (inputs, outputs) = (tensors(&boundary.inputs), tensors(&boundary.outputs));
+        Ok(Segment { model, shapes, inputs, outputs, estimate, boundary_bytes: held })
+    }
+
+    fn tensor(&self, value: ValueId) -> Option<SegmentTensor> {
+        let value = self.graph.value(value);
+        Some(SegmentTensor { name: value.name.clone(), ty: value.ty.as_ref().and_then(ValueType::tensor)?.clone() })
+    }
+
+    /// Bytes of boundary values that are held while each segment runs: from the segment that makes them, or first reads them, to
+    /// the last that reads them.
+    fn held(&self, boundaries: &[Boundary]) -> Vec<u64> {
+        let mut held = vec![0; boundaries.len()];
+        let mut values: Vec<ValueId> =
+            boundaries.iter().flat_map(|it| it.inputs.iter().chain(&it.outputs)).copied().collect();
+        values.sort_unstable();
+        values.dedup();
+        for value in values {
+            let uses = |boundary: &&Boundary| boundary.inputs.contains(&value) || boundary.outputs.contains(&value);
+            let first = boundaries.iter().position(|it| uses(&it)).unwrap_or(0);
+            let last = boundaries.iter().rposition(|it| uses(&it)).unwrap_or(0);
+            let bytes = self.open.most_bytes(&self.graph, value).unwrap_or(0);
+            held[first..=last].iter_mut().for_each(|sum| *sum += bytes);
+        }
+        held
+    }
+
+    fn too_many(&self, count: usize) -> Error {
+        let obstacle = self.kernelled.obstacle.map(|value| self.graph.value(value).name.clone());
+        Error::Stages { asked: count, most: self.most(), obstacle }
+    }
+
+    /// Shape ranges of the inputs of the whole.
+    #[must_use]
+    pub fn shapes(&self) -> &ResolvedShapes {
+        &self.shapes
+    }
+}
