@@ -172,7 +172,7 @@ def arguments():
     parser = argparse.ArgumentParser(description="Train the small detector.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=50, help="the whole run, making scenes included")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--scenes", type=int, default=None, help="of 0.3 MB of memory each (40000 with a GPU, 8000 without)")
     parser.add_argument("--validation", type=int, default=256, help="scenes")
     parser.add_argument("--batch", type=int, default=None, help="128 with a GPU, 16 without")
