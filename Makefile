@@ -30,8 +30,10 @@ PEERS ?=
 GPU_PAIRS ?=
 GPU_INFERENCES ?=
 BENCH ?=
+DETECTOR_PYTHON ?= .deps/venv-detector/bin/python
+DETECTOR_FLAGS ?=
 
-.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt detector peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +80,10 @@ lint: setup ## Format, clippy in both flavours and documentation, warnings refus
 	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --features tensorrt,bench -- -D warnings
 	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --no-default-features -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+
+detector: release ## Train the small detector anew on generated scenes, quantize and score it (a GPU, 10 minutes; DETECTOR_FLAGS)
+	@[[ '$(DETECTOR_PYTHON)' != .deps/* ]] || $(PYTHON) tools/venv.py tools/requirements-detector.txt .deps/venv-detector
+	@DETECTOR_PYTHON='$(DETECTOR_PYTHON)' DETECTOR_FLAGS='$(DETECTOR_FLAGS)' tools/detector.sh
 
 peers: release venv ## Time, memory and accuracy beside other tools, in one run (PEERS='--quick --only accuracy')
 	@$(MAKE) --no-print-directory modelopt || echo 'peers: goes on without Model-Optimizer'

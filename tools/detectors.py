@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from suppression import suppress
+
 LEAST_SCORE = 0.001
-MOST_DETECTIONS = 100
-MOST_CANDIDATES = 1000
 LARGEST_EXPONENT = 20.0
 
 
@@ -114,23 +114,3 @@ def decode_fastestdet(output, width, height):
 
 
 DECODERS = {"yolox": decode_yolox, "fastestdet": decode_fastestdet}
-
-
-def suppress(boxes, scores, classes, overlap):
-    """Indices that greedy suppression within a class keeps, best first."""
-    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
-    shares = intersection_over_union(boxes[order]) * (classes[order, None] == classes[None, order])
-    dead, kept = np.zeros(len(order), bool), []
-    for place in range(len(order)):
-        if not dead[place] and len(kept) < MOST_DETECTIONS:
-            kept.append(place)
-            dead |= shares[place] > overlap
-    return order[kept]
-
-
-def intersection_over_union(boxes):
-    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
-    areas = sides.prod(1)
-    common = (np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])).clip(0).prod(2)
-    union = areas[:, None] + areas[None] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

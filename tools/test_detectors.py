@@ -10,6 +10,7 @@ try:
     from PIL import Image
 
     import detectors
+    from suppression import intersection_over_union, suppress
 except ImportError as error:
     raise unittest.SkipTest(f"{error}; `make venv` has it") from error
 
@@ -76,16 +77,16 @@ class SuppressTest(unittest.TestCase):
     BOXES = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [100, 0, 110, 10]], np.float32)
 
     def test_the_better_box_of_a_class_stays(self):
-        kept = detectors.suppress(self.BOXES, np.array([0.5, 0.9, 0.1]), np.array([1, 1, 1]), 0.5)
+        kept = suppress(self.BOXES, np.array([0.5, 0.9, 0.1]), np.array([1, 1, 1]), 0.5)
         self.assertEqual(kept.tolist(), [1, 2])
 
     def test_other_classes_and_less_overlap_stay(self):
         scores = np.array([0.5, 0.9, 0.1])
-        self.assertEqual(detectors.suppress(self.BOXES, scores, np.array([1, 2, 1]), 0.5).tolist(), [1, 0, 2])
-        self.assertEqual(detectors.suppress(self.BOXES, scores, np.array([1, 1, 1]), 0.9).tolist(), [1, 0, 2])
+        self.assertEqual(suppress(self.BOXES, scores, np.array([1, 2, 1]), 0.5).tolist(), [1, 0, 2])
+        self.assertEqual(suppress(self.BOXES, scores, np.array([1, 1, 1]), 0.9).tolist(), [1, 0, 2])
 
     def test_overlap(self):
-        shares = detectors.intersection_over_union(self.BOXES)
+        shares = intersection_over_union(self.BOXES)
         self.assertTrue(np.allclose(shares, [[1, 90 / 110, 0], [90 / 110, 1, 0], [0, 0, 1]]))
 
 
