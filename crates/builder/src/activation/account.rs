@@ -246,3 +246,31 @@ fn gap(bytes: u64) -> Charge {
         reason: "free, and too small for what is placed later".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_fits_below_goes_below() {
+        // The third finds the place of the first, the fourth finds none that is large enough.
+        let spans = [(100, 0, 1), (50, 1, 4), (80, 2, 4), (30, 3, 3)];
+        assert_eq!(first_fit(&spans), (180, 3));
+        assert_eq!(first_fit(&[]), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn placing_takes_at_least_what_is_live_and_at_most_everything(
+            spans in proptest::collection::vec((0u64..1000, 0u32..30, 0u32..10), 0..60)
+        ) {
+            let mut spans: Vec<_> = spans.into_iter().map(|(bytes, first, more)| (bytes, first, first + more)).collect();
+            spans.sort_by_key(|&(_, first, _)| first);
+            let (bytes, peak) = first_fit(&spans);
+            prop_assert!(bytes >= memory_plan::lower_bound(&spans).bytes);
+            prop_assert!(bytes <= spans.iter().map(|(bytes, ..)| bytes).sum());
+            prop_assert!(bytes == 0 || spans.iter().any(|&(_, first, last)| (first..=last).contains(&peak)));
+        }
+    }
+}

@@ -8,6 +8,8 @@ use trtforge_builder::format_bytes;
 
 /// Longest name that is written into a plot.
 const LONGEST_NAME: usize = 32;
+/// MiB that the axis reaches to at least: networks of a few kilobytes are drawn flat, and not with an axis of noughts.
+const LEAST_HEIGHT: f64 = 0.5;
 /// Width below which a plot is for a small screen.
 const NARROW: u32 = 600;
 
@@ -39,7 +41,7 @@ pub fn depth(area: &Area<'_>, title: &str, step: &str, curves: &[Curve]) -> Resu
     let alike = curves.iter().all(|curve| curve.bytes.len() == longest);
     let (end, axis) = if alike { (longest as f64, step.to_owned()) } else { (100.0, format!("% of each network's {step}s")) };
     let highest = curves.iter().filter_map(Curve::highest).map(|(_, bytes)| bytes).max().unwrap_or(0);
-    let top = (highest as f64 / MEBIBYTE).max(f64::MIN_POSITIVE) * 1.2;
+    let top = (highest as f64 / MEBIBYTE).max(LEAST_HEIGHT) * 1.2;
     let narrow = area.dim_in_pixel().0 < NARROW;
     let mut builder = ChartBuilder::on(area);
     if !title.is_empty() {
@@ -54,7 +56,8 @@ pub fn depth(area: &Area<'_>, title: &str, step: &str, curves: &[Curve]) -> Resu
         .map_err(undrawn)?;
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT).label_style((FONT, 13)).axis_desc_style((FONT, 14));
-    mesh.x_labels(if narrow { 5 } else { 11 }).y_labels(7);
+    let (whole, tenths) = (|step: &f64| format!("{step:.0}"), |mebibytes: &f64| format!("{mebibytes:.1}"));
+    mesh.x_labels(if narrow { 5 } else { 11 }).y_labels(7).x_label_formatter(&whole).y_label_formatter(&tenths);
     mesh.x_desc(axis).y_desc("MiB").draw().map_err(undrawn)?;
     for (index, curve) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];

@@ -2,6 +2,9 @@
 
 use maud::{Markup, PreEscaped, html};
 
+/// Tables of more columns are wider than a narrow screen, and scroll.
+const BROAD: usize = 4;
+
 /// A cell of a table.
 pub enum Cell {
     /// Text, broken where it is long.
@@ -45,7 +48,7 @@ pub fn searchable_table(caption: &str, headers: &[&str], rows: Vec<Vec<Cell>>, s
                 label.search hidden { (search) " " input type="search" autocomplete="off" spellcheck="false"; output {} }
             }
             div.scroll tabindex="0" role="region" aria-label=(caption) {
-                table {
+                table.broad[headers.len() > BROAD] {
                     caption { (caption) }
                     thead { tr {
                         @for header in headers {

@@ -10,7 +10,7 @@ pub fn shapes(manifest: &Manifest) -> Markup {
     let row = |(input, range): (&String, &trtforge_builder::ShapeRange)| {
         vec![text(input), text(range.min.to_string()), text(range.opt.to_string()), text(range.max.to_string())]
     };
-    table("Shapes of the inputs", &["Input", "Least", "Best", "Most"], manifest.shapes.iter().map(row).collect())
+    table("Shapes of the inputs", &["Input", "Min", "Opt", "Max"], manifest.shapes.iter().map(row).collect())
 }
 
 /// Time of each step, in the order in which they ran.
