@@ -259,11 +259,7 @@ pub(crate) mod tests {
             compute_capabilities: vec![],
             timings_ms: BTreeMap::from([("read".into(), 1.5)]),
             fingerprint: "22".into(),
-            nodes: vec![PlannedNode {
-                node: "n".into(),
-                operator: "Exp".into(),
-                precision: NodePrecision::Fp32,
-            }],
+            nodes: vec![PlannedNode { node: "n".into(), operator: "Exp".into(), precision: NodePrecision::Fp32 }],
             activation: Some(ActivationAccount::default()),
         }
     }

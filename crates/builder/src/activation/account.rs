@@ -1,8 +1,8 @@
 //! The account: what is in memory kernel after kernel, and what makes the peak.
 
+use super::WORKSPACE_BYTES;
 use super::charge::{Charge, Place};
 use super::kernels::{Block, Kernels, is_multiplication};
-use super::WORKSPACE_BYTES;
 use crate::precision::node_label;
 use serde::{Deserialize, Serialize};
 use trtforge_graph::memory_plan::{self, Occupancy};
@@ -107,8 +107,11 @@ fn first_fit(spans: &[(u64, u32, u32)]) -> (u64, u32) {
     let mut placed: Vec<(u64, u64, u32, u32)> = Vec::with_capacity(spans.len());
     let (mut bytes, mut peak) = (0, 0);
     for &(size, first, last) in spans {
-        let mut taken: Vec<(u64, u64)> =
-            placed.iter().filter(|&&(.., from, to)| from <= last && first <= to).map(|&(at, end, ..)| (at, end)).collect();
+        let mut taken: Vec<(u64, u64)> = placed
+            .iter()
+            .filter(|&&(.., from, to)| from <= last && first <= to)
+            .map(|&(at, end, ..)| (at, end))
+            .collect();
         taken.sort_unstable();
         let mut at = 0;
         for (begin, end) in taken {

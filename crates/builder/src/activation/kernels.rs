@@ -125,8 +125,7 @@ impl Kernels {
         let last = reads.max().unwrap_or(first);
         let home = self.home(graph, value);
         let bytes = graph.value(home).ty.as_ref().and_then(|ty| ty.tensor()?.bytes()).unwrap_or(0);
-        let block =
-            blocks.entry(home).or_insert_with(|| Block { value: home, bytes, first, last, parts: Vec::new() });
+        let block = blocks.entry(home).or_insert_with(|| Block { value: home, bytes, first, last, parts: Vec::new() });
         (block.first, block.last) = (block.first.min(first), block.last.max(last));
         if value != home {
             block.parts.push(value);

@@ -30,6 +30,8 @@ fn a_detector_in_half_precision_is_explained_to_the_byte() {
     assert_eq!((names(Place::Workspace), names(Place::Gap)), (1, 1), "{:?}", activation.charges);
     assert!(names(Place::Activation) >= 2 && names(Place::Weights) >= 1, "{:?}", activation.charges);
     let most = activation.moments.iter().map(|moment| moment.tensors_bytes).max();
-    assert!(most >= Some(activation.tensors_bytes) && most <= Some(activation.bound_bytes.max(activation.tensors_bytes)));
+    assert!(
+        most >= Some(activation.tensors_bytes) && most <= Some(activation.bound_bytes.max(activation.tensors_bytes))
+    );
     assert_eq!(activation.moments[activation.step].kernel, activation.kernel);
 }

@@ -42,7 +42,8 @@ pub fn bars(area: &Area<'_>, title: &str, classes: &[&str], bars: &[Bar], budget
     put(title.to_owned(), (width / 2, 14), text(18, HPos::Center, VPos::Top))?;
     for (index, class) in classes.iter().enumerate() {
         let x = NAMES + LEGEND_STEP * index as i32;
-        area.draw(&Rectangle::new([(x, 50), (x + 14, 64)], COLOURS[index % COLOURS.len()].filled())).map_err(undrawn)?;
+        area.draw(&Rectangle::new([(x, 50), (x + 14, 64)], COLOURS[index % COLOURS.len()].filled()))
+            .map_err(undrawn)?;
         put((*class).to_owned(), (x + 20, 57), text(13, HPos::Left, VPos::Center))?;
     }
     let sum = |bar: &Bar| bar.bytes.iter().copied().fold(0, u64::saturating_add);
@@ -55,7 +56,8 @@ pub fn bars(area: &Area<'_>, title: &str, classes: &[&str], bars: &[Bar], budget
         let mut from = 0u64;
         for (index, bytes) in bar.bytes.iter().enumerate() {
             let to = from.saturating_add(*bytes);
-            let part = Rectangle::new([(across(from), y), (across(to), y + 24)], COLOURS[index % COLOURS.len()].filled());
+            let part =
+                Rectangle::new([(across(from), y), (across(to), y + 24)], COLOURS[index % COLOURS.len()].filled());
             area.draw(&part).map_err(undrawn)?;
             from = to;
         }

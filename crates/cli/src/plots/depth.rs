@@ -1,7 +1,10 @@
 //! Memory over a network's depth: how much is in use step after step, with the peak marked and named.
+//!
+//! The name of a single curve's peak stands beside it; those of several stand below the plot, where no curve crosses them.
 
-use super::{Area, COLOURS, FONT, MEBIBYTE, undrawn};
+use super::{Area, COLOURS, FONT, LEGEND_ROW, MEBIBYTE, undrawn};
 use anyhow::Result;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use trtforge_builder::format_bytes;
@@ -30,6 +33,12 @@ impl Curve {
         let most = self.bytes.iter().copied().max()?;
         Some((self.bytes.iter().position(|bytes| *bytes == most)?, most))
     }
+
+    /// What network this is, and its peak.
+    fn words(&self) -> String {
+        let peak = format!("{}: {}", shortened(&self.peak), format_bytes(self.highest().map_or(0, |(_, bytes)| bytes)));
+        if self.name.is_empty() { peak } else { format!("{}, {peak}", self.name) }
+    }
 }
 
 /// Draws the curves. Networks of different numbers of steps are drawn over how far they have come.
@@ -39,49 +48,96 @@ impl Curve {
 pub fn depth(area: &Area<'_>, title: &str, step: &str, curves: &[Curve]) -> Result<()> {
     let longest = curves.iter().map(|curve| curve.bytes.len()).max().unwrap_or(0).max(1);
     let alike = curves.iter().all(|curve| curve.bytes.len() == longest);
-    let (end, axis) = if alike { (longest as f64, step.to_owned()) } else { (100.0, format!("% of each network's {step}s")) };
     let highest = curves.iter().filter_map(Curve::highest).map(|(_, bytes)| bytes).max().unwrap_or(0);
-    let top = (highest as f64 / MEBIBYTE).max(LEAST_HEIGHT) * 1.2;
-    let narrow = area.dim_in_pixel().0 < NARROW;
-    let mut builder = ChartBuilder::on(area);
-    if !title.is_empty() {
-        builder.caption(title, (FONT, 18));
-    }
-    let left = if narrow { 48 } else { 64 };
-    let mut chart = builder
-        .margin(if narrow { 4 } else { 14 })
-        .x_label_area_size(44)
-        .y_label_area_size(left)
-        .build_cartesian_2d(0.0..end, 0.0..top)
-        .map_err(undrawn)?;
-    let mut mesh = chart.configure_mesh();
-    mesh.light_line_style(TRANSPARENT).label_style((FONT, 13)).axis_desc_style((FONT, 14));
-    let (whole, tenths) = (|step: &f64| format!("{step:.0}"), |mebibytes: &f64| format!("{mebibytes:.1}"));
-    mesh.x_labels(if narrow { 5 } else { 11 }).y_labels(7).x_label_formatter(&whole).y_label_formatter(&tenths);
-    mesh.x_desc(axis).y_desc("MiB").draw().map_err(undrawn)?;
+    let frame = Frame {
+        end: if alike { longest as f64 } else { 100.0 },
+        top: (highest as f64 / MEBIBYTE).max(LEAST_HEIGHT) * 1.2,
+        axis: if alike { step.to_owned() } else { format!("% of each network's {step}s") },
+        left: if area.dim_in_pixel().0 < NARROW { 48 } else { 64 },
+    };
+    let keys = if curves.len() > 1 { LEGEND_ROW as u32 * curves.len() as u32 } else { 0 };
+    let (plot, below) = area.split_vertically(area.dim_in_pixel().1.saturating_sub(keys));
+    let mut chart = frame.chart(&plot, title)?;
     for (index, curve) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        let scale = end / curve.bytes.len().max(1) as f64;
-        let outline = outline(&curve.bytes, scale);
-        if curves.len() == 1 {
-            let ground = [(end, 0.0), (0.0, 0.0)];
-            let filled = outline.iter().copied().chain(ground).collect::<Vec<_>>();
-            chart.draw_series([Polygon::new(filled, colour.mix(0.2))]).map_err(undrawn)?;
+        frame.curve(&mut chart, curve, colour, curves.len() == 1)?;
+        match curves.len() {
+            1 => frame.label(&mut chart, curve)?,
+            _ => key(&below, (frame.left as i32 + 14, LEGEND_ROW * index as i32 + 8), colour, curve.words())?,
         }
-        chart.draw_series(LineSeries::new(outline, colour.stroke_width(2))).map_err(undrawn)?;
-        let Some((step, bytes)) = curve.highest() else { continue };
-        let at = ((step as f64 + 0.5) * scale, bytes as f64 / MEBIBYTE);
-        let side = if at.0 > end / 2.0 { (HPos::Right, -8) } else { (HPos::Left, 8) };
-        let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(side.0, VPos::Bottom));
-        let text = format!("{}{}: {}", prefix(&curve.name), shortened(&curve.peak), format_bytes(bytes));
-        let mark = EmptyElement::at(at) + Circle::new((0, 0), 4, colour.filled()) + Text::new(text, (side.1, -4), style);
-        chart.draw_series([mark]).map_err(undrawn)?;
     }
     Ok(())
 }
 
-fn prefix(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!("{name}, ") }
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// What curves are drawn in.
+struct Frame {
+    /// Where the axis of steps ends.
+    end: f64,
+    /// Where the axis of MiB ends.
+    top: f64,
+    /// What the axis of steps is called.
+    axis: String,
+    /// Pixels before the plot.
+    left: u32,
+}
+
+impl Frame {
+    fn chart<'a, 'b>(&self, area: &'a Area<'b>, title: &str) -> Result<Chart<'a, 'b>> {
+        let narrow = area.dim_in_pixel().0 < NARROW;
+        let mut builder = ChartBuilder::on(area);
+        if !title.is_empty() {
+            builder.caption(title, (FONT, 18));
+        }
+        builder.margin(if narrow { 4 } else { 14 }).x_label_area_size(44).y_label_area_size(self.left);
+        let mut chart = builder.build_cartesian_2d(0.0..self.end, 0.0..self.top).map_err(undrawn)?;
+        let (whole, tenths) = (|step: &f64| format!("{step:.0}"), |mebibytes: &f64| format!("{mebibytes:.1}"));
+        let mut mesh = chart.configure_mesh();
+        mesh.light_line_style(TRANSPARENT).label_style((FONT, 13)).axis_desc_style((FONT, 14));
+        mesh.x_labels(if narrow { 5 } else { 11 }).y_labels(7).x_label_formatter(&whole).y_label_formatter(&tenths);
+        mesh.x_desc(&self.axis).y_desc("MiB").draw().map_err(undrawn)?;
+        drop(mesh);
+        Ok(chart)
+    }
+
+    fn scale(&self, curve: &Curve) -> f64 {
+        self.end / curve.bytes.len().max(1) as f64
+    }
+
+    fn peak(&self, curve: &Curve) -> Option<(f64, f64)> {
+        let (step, bytes) = curve.highest()?;
+        Some(((step as f64 + 0.5) * self.scale(curve), bytes as f64 / MEBIBYTE))
+    }
+
+    fn curve(&self, chart: &mut Chart<'_, '_>, curve: &Curve, colour: RGBColor, filled: bool) -> Result<()> {
+        let outline = outline(&curve.bytes, self.scale(curve));
+        if filled {
+            let ground = outline.iter().copied().chain([(self.end, 0.0), (0.0, 0.0)]).collect::<Vec<_>>();
+            chart.draw_series([Polygon::new(ground, colour.mix(0.2))]).map_err(undrawn)?;
+        }
+        chart.draw_series(LineSeries::new(outline, colour.stroke_width(2))).map_err(undrawn)?;
+        let mark = self.peak(curve).map(|at| Circle::new(at, 4, colour.filled()));
+        chart.draw_series(mark).map_err(undrawn)?;
+        Ok(())
+    }
+
+    /// Names the peak beside its mark.
+    fn label(&self, chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<()> {
+        let label = self.peak(curve).map(|at| {
+            let (side, gap) = if at.0 > self.end / 2.0 { (HPos::Right, -8) } else { (HPos::Left, 8) };
+            let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(side, VPos::Bottom));
+            EmptyElement::at(at) + Text::new(curve.words(), (gap, -4), style)
+        });
+        chart.draw_series(label).map_err(undrawn)?;
+        Ok(())
+    }
+}
+
+fn key(area: &Area<'_>, (x, y): (i32, i32), colour: RGBColor, words: String) -> Result<()> {
+    let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+    area.draw(&PathElement::new([(x, y), (x + 28, y)], colour.stroke_width(2))).map_err(undrawn)?;
+    area.draw(&Text::new(words, (x + 36, y), style)).map_err(undrawn)
 }
 
 /// A line that is level during each step.

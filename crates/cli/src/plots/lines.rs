@@ -24,13 +24,7 @@ pub struct Line {
 ///
 /// # Errors
 /// When they cannot be drawn.
-pub fn lines(
-    area: &Area<'_>,
-    title: &str,
-    axes: [&str; 2],
-    lines: &[Line],
-    height: Option<Range<f64>>,
-) -> Result<()> {
+pub fn lines(area: &Area<'_>, title: &str, axes: [&str; 2], lines: &[Line], height: Option<Range<f64>>) -> Result<()> {
     let most = |axis: fn(&(f64, f64)) -> f64| {
         let most = lines.iter().flat_map(|line| &line.points).map(axis).fold(0.0, f64::max);
         if most > 0.0 { most * 1.1 } else { 1.0 }

@@ -78,7 +78,9 @@ fn builds_say_what_the_peak_is_made_of() {
     let report = run_in(folder.path(), &[&arguments[..], &["--json", "--svg", "plots"]].concat()).json();
     for row in report["rows"].as_array().expect("rows") {
         let account = &row["activation"];
-        let sum = |key: &str| account["charges"].as_array().expect("charges").iter().filter_map(|it| it[key].as_u64()).sum::<u64>();
+        let sum = |key: &str| {
+            account["charges"].as_array().expect("charges").iter().filter_map(|it| it[key].as_u64()).sum::<u64>()
+        };
         assert_eq!(account["explained_bytes"], sum("charged_bytes"), "{row}");
         assert_eq!(row["pinned_bytes"], row["io_bytes"], "{row}");
     }

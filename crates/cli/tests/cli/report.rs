@@ -25,7 +25,8 @@ impl Page {
     /// Reads a page; fails where it is not well formed or asks for anything that is not in it.
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("a page");
-        let mut page = Page { text: String::new(), elements: BTreeMap::new(), ids: BTreeSet::new(), links: BTreeSet::new() };
+        let mut page =
+            Page { text: String::new(), elements: BTreeMap::new(), ids: BTreeSet::new(), links: BTreeSet::new() };
         let mut open = Vec::new();
         for token in Tokenizer::new(&text) {
             let Ok(token) = token;
@@ -40,7 +41,9 @@ impl Page {
                     }
                     *page.elements.entry(name).or_default() += 1;
                 }
-                Token::EndTag(tag) => assert_eq!(open.pop(), Some(utf8(&tag.name)), "elements end in the order they begin"),
+                Token::EndTag(tag) => {
+                    assert_eq!(open.pop(), Some(utf8(&tag.name)), "elements end in the order they begin")
+                }
                 Token::Error(error) => panic!("{error:?}"),
                 _ => {}
             }
@@ -98,7 +101,9 @@ fn a_page_holds_everything_that_is_known() {
     assert_eq!(page.links, page.ids, "every section is led to");
     assert_eq!(page.elements["table"], page.elements["caption"], "every table says what it is");
     assert_eq!(page.elements["svg"], 4, "two plots, each for wide and for narrow screens");
-    for word in ["1x4x8x8", "All 5 nodes", "out.engine – trtforge", "Total on the device", "8192000", "float16[1,4,8,8]"] {
+    for word in
+        ["1x4x8x8", "All 5 nodes", "out.engine – trtforge", "Total on the device", "7.8 MiB", "float16[1,4,8,8]"]
+    {
         assert!(page.text.contains(word), "{word}");
     }
     let again = std::fs::read(folder.path().join("out.html")).expect("a page");
@@ -113,7 +118,7 @@ fn what_was_measured_and_what_a_newer_manifest_says_is_taken_in() {
     }
     let folder = folder_with_classifier();
     build(folder.path());
-    let bench = ["bench", "model.onnx", "-q", "--duration", "0.2", "--warmup", "0", "-o", "bench.json"];
+    let bench = ["bench", "model.onnx", "-q", "--duration", "200ms", "--warmup", "0s", "-o", "bench.json"];
     run_in(folder.path(), &bench).success();
     let soak = run_in(folder.path(), &["soak", "model.onnx", "-q", "--iterations", "400", "--json"]).success().stdout;
     std::fs::write(folder.path().join("soak.json"), soak).expect("written");
@@ -127,7 +132,8 @@ fn what_was_measured_and_what_a_newer_manifest_says_is_taken_in() {
     });
     std::fs::write(folder.path().join("monitor.json"), recording.to_string()).expect("written");
     edit(folder.path(), |manifest| {
-        manifest["stages"] = json!([{ "file": HOSTILE, "weights_bytes": 7_340_032 }, { "boundary_bytes": 1024, "new": 1 }]);
+        manifest["stages"] =
+            json!([{ "file": HOSTILE, "weights_bytes": 7_340_032 }, { "boundary_bytes": 1024, "new": 1 }]);
         manifest["calibration"] = json!({ "method": "auto", "images": 3, "tensors": { HOSTILE: "minmax" } });
     });
     let more = ["--bench", "bench.json", "--soak", "soak.json", "--monitor", "monitor.json"];
@@ -210,7 +216,10 @@ fn without_the_model_the_page_says_why() {
         manifest.retain(|key, _| key != "nodes" && key != "activation");
     });
     report(folder.path(), &[]).success();
-    assert!(Page::read(&folder.path().join("out.html")).text.contains("The manifest does not list"), "an older manifest");
+    assert!(
+        Page::read(&folder.path().join("out.html")).text.contains("The manifest does not list"),
+        "an older manifest"
+    );
 }
 
 #[test]
@@ -237,7 +246,10 @@ fn only_reports_are_replaced_unless_asked_for() {
     refused("nowhere/out.html", "there is no folder nowhere");
     refused("/proc/out.html", "cannot write /proc/out.html");
     let left = std::fs::read_dir(folder.path()).expect("a folder").flatten();
-    assert!(left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().starts_with('.')), "nothing is left");
+    assert!(
+        left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().starts_with('.')),
+        "nothing is left"
+    );
 }
 
 #[test]

@@ -240,10 +240,8 @@ impl Report {
     }
 
     fn pictures(&self) -> Pictures {
-        let bar = |row: &Row| Bar {
-            name: row.name(),
-            bytes: vec![row.weights_bytes, row.activation_bytes, row.io_bytes],
-        };
+        let bar =
+            |row: &Row| Bar { name: row.name(), bytes: vec![row.weights_bytes, row.activation_bytes, row.io_bytes] };
         Pictures {
             file: self.path.clone(),
             bars: self.rows.iter().map(bar).collect(),

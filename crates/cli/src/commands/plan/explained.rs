@@ -55,8 +55,10 @@ pub fn charges(what: &str, account: &ActivationAccount) -> String {
     format!("{what}, at `{}`:\n{}{more}", account.kernel, table.render())
 }
 
-/// Tensors and scratch memory, kernel after kernel.
+/// Tensors and scratch memory, kernel after kernel; gaps are not in it.
 pub fn curve(name: String, account: &ActivationAccount) -> Curve {
-    let sum = |moment: &Moment| moment.tensors_bytes + moment.workspace_bytes;
-    Curve { name, bytes: account.moments.iter().map(sum).collect(), peak: account.kernel.clone() }
+    let sum = |moment: &Moment| moment.tensors_bytes.saturating_add(moment.workspace_bytes);
+    let highest = account.moments.iter().rev().max_by_key(|moment| sum(moment));
+    let peak = highest.map(|moment| moment.kernel.clone()).unwrap_or_default();
+    Curve { name, bytes: account.moments.iter().map(sum).collect(), peak }
 }

@@ -14,7 +14,15 @@ pub fn accuracy(manifest: &Manifest) -> Markup {
     let row = |output: &OutputAccuracy| {
         let [name, sqnr, channels, cosine, largest] = cells(output);
         let magnitude = format!("{:.3e}", output.reference_max_abs);
-        vec![text(name), number(sqnr), number(channels), number(cosine), number(largest), number(magnitude), number(output.non_finite)]
+        vec![
+            text(name),
+            number(sqnr),
+            number(channels),
+            number(cosine),
+            number(largest),
+            number(magnitude),
+            number(output.non_finite),
+        ]
     };
     let headers =
         ["Output", ">SQNR, dB", ">By channel, dB", ">Cosine", ">Largest error", ">Largest value", ">NaN or infinite"];

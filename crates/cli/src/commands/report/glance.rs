@@ -26,7 +26,8 @@ pub fn glance(manifest: &Manifest) -> Markup {
 
 fn precision_note(manifest: &Manifest) -> String {
     let kept = manifest.precision.kept.len();
-    let share = manifest.precision.int8_flops.map(|share| format!("{:.1} % of the arithmetic in int8; ", 100.0 * share));
+    let share =
+        manifest.precision.int8_flops.map(|share| format!("{:.1} % of the arithmetic in int8; ", 100.0 * share));
     format!("{}{} kept in a higher precision", share.unwrap_or_default(), counted(kept, "node"))
 }
 

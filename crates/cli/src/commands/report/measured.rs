@@ -82,7 +82,8 @@ pub fn monitor(recording: &MonitorView) -> Result<Markup> {
         vec![text(name), shown(last.first()), shown(last.last()), shown(most.iter().max())]
     });
     let rows = rows.collect();
-    let marks = recording.marks.iter().map(|mark| vec![number(format!("{:.1}", mark.at_s)), text(&mark.label)]).collect();
+    let marks =
+        recording.marks.iter().map(|mark| vec![number(format!("{:.1}", mark.at_s)), text(&mark.label)]).collect();
     let description = format!("Memory over time: {}", recording.title);
     Ok(html! {
         @if !drawn.is_empty() { (figure(&description, draw(WIDE)?, draw(WIDE)?)) }
@@ -96,8 +97,9 @@ fn line(recording: &MonitorView, name: &str) -> Option<Line> {
         return None;
     }
     let known = recording.to_s.iter().zip(&recording.series.get(name)?.most);
-    let points: Vec<(f64, f64)> =
-        known.filter_map(|(seconds, bytes)| Some((*seconds, bytes.as_ref().map(|it| *it as f64 / MEBIBYTE)?))).collect();
+    let points: Vec<(f64, f64)> = known
+        .filter_map(|(seconds, bytes)| Some((*seconds, bytes.as_ref().map(|it| *it as f64 / MEBIBYTE)?)))
+        .collect();
     let name = name.trim_end_matches("_bytes").replace('_', " ");
     (!points.is_empty()).then_some(Line { name, points, labels: Vec::new() })
 }

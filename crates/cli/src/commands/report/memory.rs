@@ -69,9 +69,8 @@ fn batches(batches: &[BatchMemory]) -> Markup {
 
 fn engine_depth(account: &ActivationAccount) -> Result<Markup> {
     let description = format!(
-        "Activation memory at each of {} kernels of the engine, as far as TensorRT's ways are known; most at {}",
-        account.moments.len(),
-        account.kernel
+        "Tensors and scratch memory at each of {} kernels of the engine, as far as TensorRT's ways are known; gaps are not drawn",
+        account.moments.len()
     );
     plotted(&description, "kernel", curve(String::new(), account))
 }

@@ -7,7 +7,8 @@ use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// Nothing is loaded from anywhere, whatever a name in a model may say.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("search.js");
 
@@ -44,7 +45,8 @@ impl Page {
             ("monitor", "Memory over time", sources.monitor.as_ref().map(measured::monitor).transpose()?),
             ("origin", "Origin", Some(provenance::origin(sources))),
         ];
-        let sections = parts.into_iter().filter_map(|(id, title, content)| Some(Section { id, title, content: content? }));
+        let sections =
+            parts.into_iter().filter_map(|(id, title, content)| Some(Section { id, title, content: content? }));
         Ok(Self { title: sources.name.clone(), glance: glance::glance(manifest), sections: sections.collect() })
     }
 

@@ -32,7 +32,9 @@ struct Run<'a> {
 }
 
 fn runs(nodes: &[PlannedNode]) -> impl Iterator<Item = Run<'_>> {
-    nodes.chunk_by(|one, next| one.precision == next.precision).map(|nodes| Run { precision: nodes[0].precision, nodes })
+    nodes
+        .chunk_by(|one, next| one.precision == next.precision)
+        .map(|nodes| Run { precision: nodes[0].precision, nodes })
 }
 
 /// The network from left to right. Heights differ as colours do, so that it can be read in grey.

@@ -135,13 +135,15 @@ impl Sources {
     pub fn gather(args: &ReportArgs, terminal: &Terminal) -> Result<Self> {
         if file_kind::of(&args.engine)? != FileKind::Engine {
             bail!(
-                Failure::input(format!("{} is no engine", args.engine.display()))
-                    .hint("`trtforge build MODEL -o OUT.engine` writes one; `trtforge inspect` shows models and caches")
+                Failure::input(format!("{} is no engine", args.engine.display())).hint(
+                    "`trtforge build MODEL -o OUT.engine` writes one; `trtforge inspect` shows models and caches"
+                )
             );
         }
         let manifest = read_manifest(&args.engine)?;
         terminal.step("read");
-        let bytes = std::fs::metadata(&args.engine).with_context(|| format!("cannot read {}", args.engine.display()))?;
+        let bytes =
+            std::fs::metadata(&args.engine).with_context(|| format!("cannot read {}", args.engine.display()))?;
         refuse_other_length(&args.engine, bytes.len(), &manifest)?;
         refuse_other_content(&args.engine, &manifest)?;
         Ok(Self {
