@@ -60,17 +60,18 @@ pub fn account(graph: &Graph) -> ActivationAccount {
     let (lifetimes, unknown) = known_lifetimes(graph);
     let own: Vec<_> = lifetimes.into_iter().filter(|it| it.storage == Storage::Activation).collect();
     let gaps_bytes = arena.bytes - tensors_bytes - workspace_bytes;
-    let listing = Listing { graph, kernels: &kernels, step };
+    let names = names(graph, &kernels);
+    let listing = Listing { graph, kernels: &kernels, names: &names, step };
     ActivationAccount {
         bound_bytes: memory_plan::lower_bound(&own).bytes,
         tensors_bytes,
         workspace_bytes,
         gaps_bytes,
         explained_bytes: arena.bytes,
-        kernel: kernel_name(graph, &kernels, step),
+        kernel: names[step as usize].clone(),
         step: step as usize,
         charges: listing.charges(&live, workspace_bytes, gaps_bytes),
-        moments: moments(graph, &kernels, &arena.blocks),
+        moments: moments(&names, &kernels, &arena.blocks),
         unknown: unknown.len(),
     }
 }
@@ -128,28 +129,35 @@ fn first_fit(spans: &[(u64, u32, u32)]) -> (u64, u32) {
     (bytes, peak)
 }
 
-fn moments(graph: &Graph, kernels: &Kernels, blocks: &[Block]) -> Vec<Moment> {
-    let tensors = memory_plan::live_bytes(blocks, kernels.count());
-    let steps = (0..kernels.count()).zip(tensors);
-    let moment = |(step, tensors_bytes)| Moment {
-        kernel: kernel_name(graph, kernels, step),
-        tensors_bytes,
-        workspace_bytes: workspace(kernels, step),
-    };
-    steps.map(moment).collect()
+fn moments(names: &[String], kernels: &Kernels, blocks: &[Block]) -> Vec<Moment> {
+    let mut moments: Vec<Moment> =
+        names.iter().map(|kernel| Moment { kernel: kernel.clone(), ..Moment::default() }).collect();
+    for (moment, bytes) in moments.iter_mut().zip(memory_plan::live_bytes(blocks, kernels.count())) {
+        moment.tensors_bytes = bytes;
+    }
+    kernels.with_workspace().iter().for_each(|&step| moments[step as usize].workspace_bytes = WORKSPACE_BYTES);
+    moments
 }
 
-/// A kernel goes by its node with weights, or by its last one.
-fn kernel_name(graph: &Graph, kernels: &Kernels, step: u32) -> String {
-    let nodes: Vec<NodeId> = kernels.nodes(graph, step).collect();
-    let weighty = nodes.iter().find(|&&node| is_multiplication(graph, node));
-    weighty.or(nodes.last()).map_or_else(|| "inputs".to_owned(), |&node| node_label(graph, node))
+/// Names of all kernels: each goes by its first node with weights, or by its last node.
+fn names(graph: &Graph, kernels: &Kernels) -> Vec<String> {
+    let mut namesakes: Vec<Option<NodeId>> = vec![None; kernels.count() as usize];
+    for node in graph.node_ids() {
+        let Some(step) = kernels.of_node(node) else { continue };
+        let namesake = &mut namesakes[step as usize];
+        if !namesake.is_some_and(|known| is_multiplication(graph, known)) {
+            *namesake = Some(node);
+        }
+    }
+    let name = |node: Option<NodeId>| node.map_or_else(|| "inputs".to_owned(), |node| node_label(graph, node));
+    namesakes.into_iter().map(name).collect()
 }
 
 /// Makes the lines of an account.
 struct Listing<'a> {
     graph: &'a Graph,
     kernels: &'a Kernels,
+    names: &'a [String],
     step: u32,
 }
 
@@ -178,7 +186,7 @@ impl Listing<'_> {
         let reason = match (block.first == self.step, block.last == self.step) {
             (true, _) => "written here".to_owned(),
             (false, true) => "read here".to_owned(),
-            (false, false) => format!("waits for {}", kernel_name(self.graph, self.kernels, block.last)),
+            (false, false) => format!("waits for {}", self.names[block.last as usize]),
         };
         Charge { charged_bytes: block.bytes, reason, ..self.tensor(block.value, Place::Activation) }
     }
@@ -190,7 +198,7 @@ impl Listing<'_> {
 
     fn workspace(&self, bytes: u64) -> Charge {
         Charge {
-            name: kernel_name(self.graph, self.kernels, self.step),
+            name: self.names[self.step as usize].clone(),
             ty: None,
             bytes,
             charged_bytes: bytes,

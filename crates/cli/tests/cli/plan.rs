@@ -72,7 +72,7 @@ fn builds_say_what_the_peak_is_made_of() {
         return;
     }
     let folder = folder_with_classifier();
-    let arguments = ["plan", "model.onnx", "--precision", "fp32,fp16", "--batches", "2", "--no-cache", "-q"];
+    let arguments = ["plan", "model.onnx", "--precision", "fp32,fp16", "--batch", "2", "--no-cache", "-q"];
     let budget = ["--budget", "9MiB"];
     insta::assert_snapshot!(run_in(folder.path(), &[&arguments[..], &budget].concat()));
     let report = run_in(folder.path(), &[&arguments[..], &["--json", "--svg", "plots"]].concat()).json();

@@ -133,7 +133,7 @@ impl Report {
     fn account(&self, account: &ActivationAccount) -> String {
         let mut table = explained::table(&[]);
         table.row(explained::cells(account, self.activation_bytes));
-        format!("\n{}{}\n{}", table.render(), explained::LEGEND, explained::charges("at the peak", account))
+        format!("\n{}{}\n{}", table.render(), explained::LEGEND, explained::charges("the engine", account))
     }
 
     fn classes(&self) -> Vec<(&'static str, u64)> {

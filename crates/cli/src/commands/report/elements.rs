@@ -92,6 +92,16 @@ pub fn figure(description: &str, wide: String, narrow: String) -> Markup {
     }
 }
 
+/// A picture that is scrolled over on a narrow screen, with what it shows in words.
+pub fn broad_figure(description: &str, picture: String) -> Markup {
+    html! {
+        figure {
+            div.scroll.plot tabindex="0" role="img" aria-label=(description) { (PreEscaped(picture)) }
+            figcaption { (description) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,20 @@
 //! What was measured of the engine after it was built: throughput and latency, leaks, memory over time.
 
-use super::elements::{Cell, figure, number, table, text};
+use super::elements::{Cell, broad_figure, number, table, text};
 use super::sources::{MonitorView, SoakView, WatchedRow};
 use crate::commands::bench::plot;
 use crate::plots::{Background, Line, lines, picture};
 use anyhow::Result;
-use maud::{Markup, PreEscaped, html};
-use trtforge_builder::format_bytes;
+use maud::{Markup, html};
+use trtforge_builder::{counted, format_bytes};
 use trtforge_runtime::bench::{Report, Run};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 /// Series of a recording that would dwarf the others, or are limits.
 const NOT_DRAWN: [&str; 4] = ["virtual_bytes", "device_free_bytes", "device_budget_bytes", "pinned_budget_bytes"];
-const WIDE: (u32, u32) = (1040, 380);
+/// What a soak watches that is not bytes.
+const COUNTED: [&str; 2] = ["open files", "threads"];
+const SIZE: (u32, u32) = (1040, 380);
 
 /// Throughput and latency.
 ///
@@ -38,10 +40,7 @@ pub fn bench(report: &Report) -> Result<Markup> {
     Ok(html! {
         p { "Measured on " (report.engine.device) ": " (report.engine.file) "." }
         (table("Throughput and latency", &headers, report.runs.iter().map(row).collect()))
-        figure {
-            div.scroll.plot tabindex="0" role="img" aria-label=(description) { (PreEscaped(plot::svg(report, Some(1))?)) }
-            figcaption { (description) }
-        }
+        (broad_figure(&description, plot::svg(report, Some(1))?))
         @if !report.notes.is_empty() { ul { @for note in &report.notes { li { (note) } } } }
     })
 }
@@ -51,13 +50,17 @@ pub fn soak(soak: &SoakView) -> Markup {
     let leaks = soak.watched.iter().filter(|watched| watched.leaks).count();
     let row = |watched: &WatchedRow| {
         let verdict = html! { span.bad[watched.leaks] { (watched.verdict) } };
-        vec![text(&watched.what), number(watched.first), number(watched.last), Cell::Marked(verdict)]
+        let [first, last] = [watched.first, watched.last].map(|value| match COUNTED.contains(&watched.what.as_str()) {
+            true => number(value),
+            false => number(format_bytes(value)),
+        });
+        vec![text(&watched.what), first, last, Cell::Marked(verdict)]
     };
     let rows = soak.watched.iter().map(row).collect();
     html! {
         p {
             @match leaks { 0 => strong.good { "Nothing leaks" }, _ => strong.bad { "Something leaks" } }
-            ": " (soak.iterations) " inferences in " (soak.sessions) " sessions, " (format!("{:.1}", soak.seconds)) " s."
+            ": " (counted(soak.iterations as usize, "inference")) " in " (counted(soak.sessions as usize, "session")) ", " (format!("{:.1}", soak.seconds)) " s."
         }
         (table("What was watched, first and last", &["What", ">First", ">Last", "Verdict"], rows))
     }
@@ -70,7 +73,7 @@ pub fn soak(soak: &SoakView) -> Markup {
 pub fn monitor(recording: &MonitorView) -> Result<Markup> {
     let drawn: Vec<Line> = recording.series.keys().filter_map(|name| line(recording, name)).collect();
     let axes = ["seconds", "MiB"];
-    let draw = |size| picture(size, Background::None, |area| lines(area, "", axes, &drawn, None));
+    let drawing = picture(SIZE, Background::None, |area| lines(area, "", axes, &drawn, None))?;
     let rows = recording.series.iter().map(|(name, series)| {
         let known = |values: &[Option<u64>]| values.iter().flatten().copied().collect::<Vec<_>>();
         let (last, most) = (known(&series.last), known(&series.most));
@@ -86,7 +89,7 @@ pub fn monitor(recording: &MonitorView) -> Result<Markup> {
         recording.marks.iter().map(|mark| vec![number(format!("{:.1}", mark.at_s)), text(&mark.label)]).collect();
     let description = format!("Memory over time: {}", recording.title);
     Ok(html! {
-        @if !drawn.is_empty() { (figure(&description, draw(WIDE)?, draw(WIDE)?)) }
+        @if !drawn.is_empty() { (broad_figure(&description, drawing)) }
         (table("What was watched", &["What", ">First", ">Last", ">Most"], rows))
         (table("Events", &[">Second", "Event"], marks))
     })
