@@ -40,7 +40,9 @@ fn accuracy(manifest: &Manifest) -> Markup {
         Some(output) => {
             let figure = output.sqnr_db.map_or_else(|| "exact".to_owned(), |decibel| format!("{decibel:.1} dB"));
             let on = manifest.verified_on.as_deref().unwrap_or("unknown inputs");
-            (figure, format!("SQNR of {}, on {on}", output.output), "good")
+            let channels =
+                output.channel_db.map_or_else(String::new, |decibel| format!(", {decibel:.1} dB by channel"));
+            (figure, format!("SQNR of {}{channels}, on {on}", output.output), "good")
         }
     };
     html! { div class=(class) { dt { "Worst accuracy" } dd { (figure) } dd.note { (note) } } }
