@@ -1,5 +1,6 @@
 //! One command's work: ONNX model in, verified engine and manifest out.
 
+use crate::activation::{ActivationAccount, account};
 use crate::calibration::{CalibrationCache, calibrated_tensors};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::config::AccuracyFloor;
@@ -8,11 +9,14 @@ use crate::floor::hold_to_floor;
 use crate::form::{Choice, LeanForm};
 use crate::int8::{DEFAULT_FLOOR, Form, Int8Options};
 use crate::io_bytes::largest_io_bytes;
-use crate::manifest::{FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, PrecisionInfo, SCHEMA, TensorRtInfo};
+use crate::manifest::{
+    FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, PlannedNode, PrecisionInfo, SCHEMA,
+    TensorRtInfo,
+};
 use crate::output::{OutputLock, StagedFile, check_clashes};
 use crate::passes::{PluginNodes, ResolvedShapes};
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
-use crate::prepare::{PrepareOptions, Prepared, convert_for_memory, prepare, prepare_weighed};
+use crate::prepare::{PrepareOptions, Prepared, at_largest_shapes, convert_for_memory, prepare, prepare_weighed};
 use crate::quantization::existing::{Existing, recognise};
 use crate::quantize::write_model;
 use crate::samples::SampleSource;
@@ -126,7 +130,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let asked = options;
     let (options, made) = make_fitting(asked, &libraries, &Watch { progress, cancel })?;
     let options = &options;
-    let Made { mut prepared, verification, compiled, memory, form, notes } = made;
+    let Made { mut prepared, verification, compiled, memory, activation, form, notes } = made;
     notes.iter().for_each(|note| progress.note(note));
     if let Some(path) = &options.emit_onnx {
         write_model(&prepared, path, progress.as_ref())?;
@@ -142,6 +146,7 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &libraries.tensorrt);
     manifest.form = form;
+    manifest.activation = Some(activation);
     let inputs = inputs.wait()?;
     manifest.fingerprint = fingerprint(asked, inputs, &libraries);
     manifest.model.sha256.clone_from(&inputs.model);
@@ -159,6 +164,7 @@ pub(crate) struct Made {
     verification: Option<(Verification, String)>,
     compiled: Compiled,
     pub(crate) memory: MemoryInfo,
+    pub(crate) activation: ActivationAccount,
     form: Option<LeanForm>,
     notes: Vec<String>,
 }
@@ -260,8 +266,9 @@ fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) ->
         progress.note("the size of an output depends on the data: inputs and outputs are not counted");
     }
     let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
+    let activation = account(&at_largest_shapes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?);
     let form = lean.map(|lean| lean.choice.form).filter(|form| !form.is_plain());
-    Ok(Made { prepared, verification, compiled, memory, form, notes })
+    Ok(Made { prepared, verification, compiled, memory, activation, form, notes })
 }
 
 fn compile_options(options: &BuildOptions) -> CompileOptions {
@@ -529,6 +536,8 @@ fn manifest(
         compute_capabilities: options.compute_capabilities.clone(),
         timings_ms: prepared.timings.iter().map(|(stage, ms)| (stage.to_owned(), ms)).collect(),
         fingerprint: String::new(),
+        nodes: planned_nodes(prepared),
+        activation: None,
     }
 }
 
@@ -549,6 +558,16 @@ fn precision_info(options: &BuildOptions, prepared: &Prepared) -> PrecisionInfo 
     let kept = kept.map(|row| KeptNode { node: row.node.clone(), reason: row.reason.clone() }).collect();
     let int8_flops = quantized.map(|decision| decision.int8_share);
     PrecisionInfo { requested: options.prepare.precision.name().into(), nodes, kept, int8_flops }
+}
+
+/// What every node computes in; nothing where they are more than [`MOST_LISTED_NODES`].
+fn planned_nodes(prepared: &Prepared) -> Vec<PlannedNode> {
+    let rows = prepared.table.rows();
+    let nodes: Vec<PlannedNode> = match (rows, Graph::new(prepared.model.clone())) {
+        ([], Ok(graph)) => graph.node_ids().map(|node| PlannedNode::in_32_bits(&graph, node)).collect(),
+        _ => rows.iter().map(PlannedNode::from).collect(),
+    };
+    if nodes.len() > MOST_LISTED_NODES { Vec::new() } else { nodes }
 }
 
 fn node_count(model: &Model) -> usize {

@@ -1,7 +1,6 @@
 //! Bytes of a model's inputs and outputs at their largest shapes: what a caller has to hold beside the engine.
 
 use crate::passes::{ResolvedShapes, freeze_shapes};
-use crate::shapes::ShapeRange;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use trtforge_graph::proto::ValueInfoProto;
@@ -13,13 +12,8 @@ use trtforge_onnxruntime::OnnxRuntime;
 /// # Errors
 /// [`Error::OnnxRuntime`] where the model cannot be typed at the largest shapes.
 pub fn largest_io_bytes(runtime: &OnnxRuntime, model: &Model, shapes: &ResolvedShapes) -> Result<Option<u64>> {
-    let at_most = |range: &ShapeRange| ShapeRange::fixed(range.max.clone());
-    let largest = ResolvedShapes {
-        ranges: shapes.ranges.iter().map(|(name, range)| (name.clone(), at_most(range))).collect(),
-        notes: vec![],
-    };
     let mut model = model.clone();
-    freeze_shapes(&mut model, &largest);
+    freeze_shapes(&mut model, &shapes.largest());
     if let Some(bytes) = declared_bytes(&model) {
         return Ok(Some(bytes));
     }

@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod activation;
 mod audit;
 mod build;
 pub mod calibration;
@@ -63,10 +64,10 @@ pub use floor::{Attempt, FloorMiss, Int8Attempt, check_floor};
 pub use io_bytes::largest_io_bytes;
 pub use layers::{LayerAccuracy, LayerReport, compare_layers};
 pub use manifest::{
-    BatchMemory, FileInfo, KeptNode, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PrecisionInfo, SCHEMA,
-    TensorRtInfo,
+    BatchMemory, FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PlannedNode,
+    PrecisionInfo, SCHEMA, TensorRtInfo,
 };
-pub use measure::measure_memory;
+pub use measure::{Measured, measure, measure_memory};
 pub use metrics::ErrorSums;
 pub use output::{OutputLock, StagedFile};
 pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCounts, PrecisionRow, PrecisionTable};

@@ -2,19 +2,24 @@
 //!
 //! The schema is versioned; a reader refuses a newer one instead of guessing.
 
+use crate::activation::ActivationAccount;
 use crate::form::LeanForm;
 use crate::int8::CalibrationSummary;
-use crate::precision::PrecisionCounts;
+use crate::precision::{NodePrecision, PrecisionCounts, PrecisionRow, node_label};
 use crate::shapes::ShapeRange;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use trtforge_graph::{Graph, NodeId};
 
 pub use crate::metrics::OutputAccuracy;
 
 /// The schema this version writes and the newest it reads.
 pub const SCHEMA: u32 = 1;
+
+/// Nodes of a larger network are not listed one by one: a manifest stays below a megabyte.
+pub const MOST_LISTED_NODES: usize = 5000;
 
 /// Everything known about a built engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +62,40 @@ pub struct Manifest {
     pub timings_ms: BTreeMap<String, f64>,
     /// Digest of everything the build depends on; an equal digest answers a build from what is there.
     pub fingerprint: String,
+    /// What every node computes in, in the order of the network; empty where it has more than [`MOST_LISTED_NODES`], and in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<PlannedNode>,
+    /// What the activation memory is made of, at the largest shapes; absent in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ActivationAccount>,
+}
+
+/// A node and what it computes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedNode {
+    /// Node name, or its first output where the node has none.
+    pub node: String,
+    /// Operator type.
+    pub operator: String,
+    /// What it computes in.
+    pub precision: NodePrecision,
+}
+
+impl From<&PrecisionRow> for PlannedNode {
+    fn from(row: &PrecisionRow) -> Self {
+        PlannedNode { node: row.node.clone(), operator: row.operator.clone(), precision: row.precision }
+    }
+}
+
+impl PlannedNode {
+    /// A node of a network that nothing was decided for.
+    pub(crate) fn in_32_bits(graph: &Graph, node: NodeId) -> Self {
+        PlannedNode {
+            node: node_label(graph, node),
+            operator: graph.op_type(node).to_owned(),
+            precision: NodePrecision::Fp32,
+        }
+    }
 }
 
 /// Which TensorRT.
@@ -220,6 +259,8 @@ pub(crate) mod tests {
             compute_capabilities: vec![],
             timings_ms: BTreeMap::from([("read".into(), 1.5)]),
             fingerprint: "22".into(),
+            nodes: vec![PlannedNode { node: "n".into(), operator: "Exp".into(), precision: NodePrecision::Fp32 }],
+            activation: Some(ActivationAccount::default()),
         }
     }
 

@@ -2,10 +2,21 @@
 //!
 //! Figures are remembered under the digest of everything that they depend on, so that the same question is answered at once.
 
+use crate::activation::ActivationAccount;
 use crate::build::{InputDigests, Libraries, fingerprint, make};
 use crate::{BuildOptions, CancelFlag, MemoryInfo, Progress, Result, StagedFile, Watch};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
+
+/// What the engine of a model takes, and what its activation memory is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// TensorRT's figures.
+    pub memory: MemoryInfo,
+    /// The account of the activation memory.
+    pub activation: ActivationAccount,
+}
 
 /// Memory of the engine that `options` would give. Nothing is verified, and no threshold is searched for: neither changes how an engine is laid out by more than the
 /// few nodes that an accuracy floor keeps in FP16. `cache` is a folder for figures; what cannot be kept there is measured again the next time.
@@ -18,23 +29,37 @@ pub fn measure_memory(
     progress: &Arc<dyn Progress>,
     cancel: &CancelFlag,
 ) -> Result<MemoryInfo> {
+    Ok(measure(options, cache, progress, cancel)?.memory)
+}
+
+/// As [`measure_memory`], with what the activation memory is made of.
+///
+/// # Errors
+/// Those of a build.
+pub fn measure(
+    options: &BuildOptions,
+    cache: Option<&Path>,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancelFlag,
+) -> Result<Measured> {
     let options = measured(options);
     let libraries = Libraries::load()?;
     let mut inputs = InputDigests::start(&options.prepare);
     let fingerprint = fingerprint(&options, inputs.wait()?, &libraries);
     let remembered = cache.map(|folder| folder.join(format!("{fingerprint}.json")));
-    if let Some(memory) = remembered.as_deref().and_then(recall) {
-        return Ok(memory);
+    if let Some(measured) = remembered.as_deref().and_then(recall) {
+        return Ok(measured);
     }
-    let memory = measure_with(&options, &libraries, progress, cancel)?;
+    let made = make(&options, &libraries, &Watch { progress, cancel })?;
+    let measured = Measured { memory: made.memory, activation: made.activation };
     if let Some(path) = &remembered {
         // Losing the figures costs a build, not the answer.
-        let _ = remember(path, &memory);
+        let _ = remember(path, &measured);
     }
-    Ok(memory)
+    Ok(measured)
 }
 
-/// As [`measure_memory`], with libraries that are there and nothing remembered.
+/// Memory of the engine, with libraries that are there and nothing remembered.
 pub(crate) fn measure_with(
     options: &BuildOptions,
     libraries: &Libraries,
@@ -51,11 +76,11 @@ fn measured(options: &BuildOptions) -> BuildOptions {
     options
 }
 
-fn recall(path: &Path) -> Option<MemoryInfo> {
+fn recall(path: &Path) -> Option<Measured> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn remember(path: &Path, memory: &MemoryInfo) -> Option<()> {
+fn remember(path: &Path, measured: &Measured) -> Option<()> {
     std::fs::create_dir_all(path.parent()?).ok()?;
-    StagedFile::write(path, &serde_json::to_vec(memory).ok()?).ok()?.commit().ok()
+    StagedFile::write(path, &serde_json::to_vec(measured).ok()?).ok()?.commit().ok()
 }

@@ -477,6 +477,16 @@ pub(crate) fn typed_graph(runtime: &OnnxRuntime, model: Model, pass: &'static st
     Ok(graph)
 }
 
+/// The graph of a model with every input at its largest shape and with the type of every value.
+pub(crate) fn at_largest_shapes(runtime: &OnnxRuntime, model: &Model, shapes: &ResolvedShapes) -> Result<Graph> {
+    let mut model = model.clone();
+    if shapes.is_dynamic() {
+        freeze_shapes(&mut model, &shapes.largest());
+        model.proto_mut().graph.mut_or_insert_default().value_info.clear();
+    }
+    typed_graph(runtime, model, "account")
+}
+
 fn all_typed(graph: &Graph) -> bool {
     graph.node_ids().all(|node| graph.outputs(node).iter().flatten().all(|&value| graph.value(value).ty.is_some()))
 }

@@ -16,6 +16,7 @@ mod counted_allocations;
 mod failure;
 mod file_kind;
 mod interrupt;
+mod plots;
 mod progress;
 mod standard_output;
 mod table;

@@ -7,7 +7,7 @@ use crate::args::shape::ShapeArgs;
 use anyhow::Result;
 use serde::Serialize;
 use trtforge_builder::passes::{self, ResolvedShapes};
-use trtforge_builder::{Progress, ShapeRange, ShapeRequest};
+use trtforge_builder::{Progress, ShapeRequest};
 use trtforge_graph::{Graph, Model, ValueId, ValueType};
 use trtforge_onnxruntime::OnnxRuntime;
 
@@ -73,11 +73,18 @@ fn at_batch_one(runtime: &OnnxRuntime, mut model: Model) -> Option<Graph> {
 ///
 /// # Errors
 /// When the shapes do not fit the model or leave a dimension open, or ONNX Runtime is missing or refuses the model.
-pub fn read_at_largest_shapes(mut model: Model, shapes: &ShapeArgs, progress: &dyn Progress) -> Result<Graph> {
+pub fn read_at_largest_shapes(model: Model, shapes: &ShapeArgs, progress: &dyn Progress) -> Result<Graph> {
     let resolved = passes::resolve_shapes(&model, &shapes.request()?, shapes.batch.map(u64::from))?;
     resolved.notes.iter().for_each(|note| progress.note(note));
-    let largest = resolved.ranges.into_iter().map(|(input, range)| (input, ShapeRange::fixed(range.max)));
-    passes::freeze_shapes(&mut model, &ResolvedShapes { ranges: largest.collect(), notes: Vec::new() });
+    at_largest_shapes(model, &resolved)
+}
+
+/// A model at the largest of the shapes that are settled for it, simplified as a build would.
+///
+/// # Errors
+/// When ONNX Runtime is missing or refuses the model.
+pub fn at_largest_shapes(mut model: Model, shapes: &ResolvedShapes) -> Result<Graph> {
+    passes::freeze_shapes(&mut model, &shapes.largest());
     let runtime = OnnxRuntime::load()?;
     let model = runtime.optimize(&model)?;
     let types = runtime.infer_types(&model)?;

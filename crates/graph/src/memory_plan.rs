@@ -70,6 +70,23 @@ pub fn lower_bound<T: Occupancy>(values: &[T]) -> Bound {
     bound
 }
 
+/// Bytes live at each of the first `steps` steps. What lasts longer counts up to there.
+pub fn live_bytes<T: Occupancy>(values: &[T], steps: u32) -> Vec<u64> {
+    let mut begins = vec![0u64; steps as usize + 1];
+    let mut ends = begins.clone();
+    for value in values.iter().filter(|value| value.first() < steps && value.last() >= value.first()) {
+        let (first, after) = (value.first() as usize, value.last().min(steps - 1) as usize + 1);
+        begins[first] = begins[first].saturating_add(value.bytes());
+        ends[after] = ends[after].saturating_add(value.bytes());
+    }
+    let mut live = 0u64;
+    let at = |(begins, ends): (u64, u64)| {
+        live = live.saturating_sub(ends).saturating_add(begins);
+        live
+    };
+    begins.into_iter().zip(ends).take(steps as usize).map(at).collect()
+}
+
 /// Packs values so that two share bytes only if they are never live together.
 ///
 /// Largest first, each into the smallest gap that holds it, else behind everything it meets. Offsets are multiples of

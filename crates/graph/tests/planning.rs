@@ -5,7 +5,7 @@ mod models;
 use models::{F32, branches, chain, convolution, graph};
 use proptest::prelude::*;
 use trtforge_graph::construct::{model, node, tensor, tensor_value};
-use trtforge_graph::memory_plan::{Occupancy, lower_bound, plan};
+use trtforge_graph::memory_plan::{Occupancy, live_bytes, lower_bound, plan};
 use trtforge_graph::{
     Dimension, Error, Graph, Model, Result, Storage, TensorType, known_lifetimes, lifetimes, statistics,
 };
@@ -216,5 +216,23 @@ proptest! {
         let best = optimum(&values);
         prop_assert!(lower_bound(&values).bytes <= best);
         prop_assert!(best <= plan(&values, 1).total_bytes);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_live_step_by_step_peaks_at_the_bound(
+        lives in proptest::collection::vec((0u64..1_000, 0u32..40, 0u32..20), 0..50)
+    ) {
+        let spans: Vec<_> = lives.into_iter().map(|(bytes, first, more)| (bytes, first, first + more)).collect();
+        let live = live_bytes(&spans, 60);
+        let bound = lower_bound(&spans);
+        prop_assert_eq!(live.len(), 60);
+        prop_assert_eq!(live.iter().copied().max().unwrap_or(0), bound.bytes);
+        for (step, bytes) in (0u32..).zip(&live) {
+            let there = spans.iter().filter(|(_, first, last)| (*first..=*last).contains(&step));
+            prop_assert_eq!(*bytes, there.map(|(bytes, ..)| bytes).sum::<u64>());
+        }
+        prop_assert_eq!(&live_bytes(&spans, 7)[..], &live[..7], "fewer steps are the first of them");
     }
 }

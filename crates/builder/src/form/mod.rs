@@ -6,11 +6,13 @@
 
 mod candidates;
 mod choose;
-pub(crate) mod estimate;
+mod estimate;
 
 pub use candidates::{Place, candidates};
 pub use choose::{Choice, LEAST_GAIN, Search};
-pub use estimate::{WORKSPACE_BYTES, estimated_activation};
+pub use estimate::estimated_activation;
+
+pub use crate::activation::WORKSPACE_BYTES;
 
 use crate::int8::Form;
 use crate::passes::lean::{BandRows, MergeSiblingConvolutions, Reach, Segment, SplitConcatenatedConvolution};

@@ -4,7 +4,7 @@
 //! concatenation are written in place.
 
 use super::dimensions::OpenDimensions;
-use crate::form::estimate::{Kernels, WORKSPACE_BYTES};
+use crate::activation::{Kernels, WORKSPACE_BYTES, is_multiplication};
 use std::collections::{BTreeMap, HashMap};
 use trtforge_graph::segmentation::{Chain, Span, Step};
 use trtforge_graph::{Graph, NodeId, Producer, Tensor, ValueId, is_repeated, read_through};
@@ -46,7 +46,7 @@ fn steps(graph: &Graph) -> (Vec<Vec<NodeId>>, HashMap<NodeId, u32>) {
     let kernels = Kernels::of(graph);
     let mut by_kernel: BTreeMap<u32, Vec<NodeId>> = BTreeMap::new();
     for node in graph.node_ids().filter(|&node| !is_repeated(graph, node)) {
-        by_kernel.entry(kernels.kernel(node)).or_default().push(node);
+        by_kernel.entry(kernels.of_node(node).unwrap_or(0)).or_default().push(node);
     }
     let nodes: Vec<Vec<NodeId>> = by_kernel.into_values().collect();
     let step_of = (0u32..).zip(&nodes).flat_map(|(step, nodes)| nodes.iter().map(move |&node| (node, step))).collect();
@@ -94,7 +94,7 @@ impl Uses {
         let mut steps: Vec<Step> = nodes
             .iter()
             .map(|nodes| {
-                let multiplies = nodes.iter().any(|&node| Kernels::multiplies(graph, node));
+                let multiplies = nodes.iter().any(|&node| is_multiplication(graph, node));
                 Step { weights: vec![], scratch_bytes: if multiplies { WORKSPACE_BYTES } else { 0 } }
             })
             .collect();

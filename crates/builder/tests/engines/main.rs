@@ -3,6 +3,7 @@
 //! Building needs no GPU. Models and photographs come from the folder in `TRTFORGE_TEST_DATA`.
 #![allow(clippy::unwrap_used)]
 
+mod activation;
 mod bad_input;
 mod int8;
 mod lean;

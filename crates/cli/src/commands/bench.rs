@@ -4,9 +4,9 @@
 
 mod arguments;
 mod compare;
-mod file;
+pub mod file;
 mod matrix;
-mod plot;
+pub mod plot;
 mod table;
 
 pub use arguments::BenchArgs;

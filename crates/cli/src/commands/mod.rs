@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod man;
 pub mod plan;
 pub mod quantize;
+pub mod report;
 pub mod run;
 pub mod soak;
 pub mod zoo;
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Calibrate(args) => calibrate::run(args, &cli.verbosity),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args, &cli.verbosity),
+        Command::Report(args) => report::run(args, &cli.verbosity),
         Command::Run(args) => run::run(args, &cli.verbosity),
         Command::Soak(args) => soak::run(args, &cli.verbosity),
         Command::Bench(args) => bench::run(args, &cli.verbosity),

@@ -5,7 +5,9 @@
 
 mod builds;
 mod engine;
+pub mod explained;
 mod model;
+mod pictures;
 mod report;
 
 use crate::args::json::JsonArgs;
@@ -14,6 +16,7 @@ use crate::args::shape::ShapeArgs;
 use crate::args::verbosity::VerbosityArgs;
 use crate::failure::Failure;
 use crate::file_kind::{self, FileKind};
+use crate::plots::PlotFiles;
 use crate::standard_output;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -38,6 +41,9 @@ pub struct PlanArgs {
     /// Build again what was built before with the same figures asked for
     #[arg(long)]
     no_cache: bool,
+    /// Draw memory over the network's depth and by class: both in a file, or each in a folder
+    #[arg(long, value_name = "FILE.svg|DIR")]
+    svg: Option<PathBuf>,
     /// Shapes to plan a model for.
     #[command(flatten)]
     shapes: ShapeArgs,
@@ -53,6 +59,15 @@ impl PlanArgs {
     fn asks_for_builds(&self) -> bool {
         !(self.precision.is_empty() && self.batches.is_empty())
     }
+
+    /// Begins the plots, before anything is built for them.
+    fn plots(&self) -> Result<Option<PlotFiles>> {
+        let Some(place) = &self.svg else { return Ok(None) };
+        if place.canonicalize().is_ok_and(|place| self.file.canonicalize().is_ok_and(|file| file == place)) {
+            bail!(Failure::usage(format!("{} is what is to be planned", place.display())));
+        }
+        PlotFiles::prepare(place, &pictures::NAMES).map(Some)
+    }
 }
 
 impl ShapeArgs {
@@ -67,7 +82,9 @@ impl ShapeArgs {
 
 /// Prints the plan, then fails if it does not fit.
 pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
-    let report = match file_kind::of(&args.file)? {
+    let kind = file_kind::of(&args.file)?;
+    let plots = args.plots()?;
+    let report = match kind {
         FileKind::Engine if args.shapes.is_given() || args.asks_for_builds() => {
             bail!(
                 Failure::usage("an engine's shapes and precision were settled when it was built")
@@ -76,9 +93,12 @@ pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
         }
         FileKind::Engine => engine::plan(&args.file, args.budget)?,
         FileKind::Cache => bail!(file_kind::cache_refused(&args.file)),
-        FileKind::Model if args.asks_for_builds() => return builds::run(args, verbosity),
+        FileKind::Model if args.asks_for_builds() => return builds::run(args, plots, verbosity),
         FileKind::Model => model::plan(&args.file, &args.shapes, args.budget, verbosity)?,
     };
+    if let Some(plots) = plots {
+        plots.write(|plot| report.pictures().svg(plot))?;
+    }
     match args.json.json {
         true => standard_output::write_json(&report)?,
         false => standard_output::write(report.text())?,

@@ -18,6 +18,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod quantize;
+mod report;
 mod run;
 mod soak;
 mod usage;

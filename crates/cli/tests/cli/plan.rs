@@ -65,3 +65,52 @@ fn by_builds_of_every_batch_and_precision() {
     let over = plan(&["--precision", "fp32", "--batches", &next, "--budget", &budget.to_string()]).failure(1);
     assert!(over.contains("nothing that was asked for fits"), "{over}");
 }
+
+#[test]
+fn builds_say_what_the_peak_is_made_of() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["plan", "model.onnx", "--precision", "fp32,fp16", "--batch", "2", "--no-cache", "-q"];
+    let budget = ["--budget", "9MiB"];
+    insta::assert_snapshot!(run_in(folder.path(), &[&arguments[..], &budget].concat()));
+    let report = run_in(folder.path(), &[&arguments[..], &["--json", "--svg", "plots"]].concat()).json();
+    for row in report["rows"].as_array().expect("rows") {
+        let account = &row["activation"];
+        let sum = |key: &str| {
+            account["charges"].as_array().expect("charges").iter().filter_map(|it| it[key].as_u64()).sum::<u64>()
+        };
+        assert_eq!(account["explained_bytes"], sum("charged_bytes"), "{row}");
+        assert_eq!(row["pinned_bytes"], row["io_bytes"], "{row}");
+    }
+    for name in ["memory-depth.svg", "memory-classes.svg"] {
+        let plot = std::fs::read_to_string(folder.path().join("plots").join(name)).expect("a plot");
+        assert!(plot.starts_with("<svg") && plot.contains("fp16 at batch 2"), "{name}");
+    }
+}
+
+#[test]
+fn plots_of_a_model_and_of_an_engine() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let plot = |file: &str, place: &str| {
+        run_in(folder.path(), &["plan", file, "--budget", "64MiB", "--svg", place, "-q"]).success();
+        std::fs::read_to_string(folder.path().join(place)).expect("a plot")
+    };
+    let model = plot("model.onnx", "model.svg");
+    run_in(folder.path(), &["build", "model.onnx", "-o", "out.engine", "-q"]).success();
+    let engine = plot("out.engine", "engine.svg");
+    for (svg, step) in [(model, "node"), (engine, "kernel")] {
+        for word in ["<svg", step, "budget 64.0 MiB", "activation memory over depth", "memory by class"] {
+            assert!(svg.contains(word), "{word}: {svg}");
+        }
+    }
+    insta::assert_snapshot!("plan_of_an_engine", run_in(folder.path(), &["plan", "out.engine", "-q"]));
+    let onto = run_in(folder.path(), &["plan", "model.onnx", "--svg", "model.onnx", "-q"]).failure(2);
+    assert!(onto.contains("is what is to be planned"), "{onto}");
+    let unwritable = run_in(folder.path(), &["plan", "model.onnx", "--svg", "/proc/x.svg", "-q"]).failure(2);
+    assert!(unwritable.contains("cannot write /proc/x.svg"), "{unwritable}");
+}

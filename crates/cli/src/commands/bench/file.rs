@@ -3,16 +3,17 @@
 use super::arguments::MeasureArgs;
 use super::plot;
 use crate::failure::Failure;
+use crate::plots::PlotFiles;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use trtforge_builder::StagedFile;
 use trtforge_runtime::bench::{KIND, Report, SCHEMA};
 
 /// Where the report and its plots go.
 pub struct Destinations {
     report: Option<StagedFile>,
-    plots: Vec<(StagedFile, plot::Kind)>,
+    plots: Option<PlotFiles>,
 }
 
 impl Destinations {
@@ -34,9 +35,8 @@ impl Destinations {
             bail!(Failure::usage(format!("there is no folder {} to write the report to", folder.display())));
         }
         let report = args.output.as_deref().map(StagedFile::create).transpose()?;
-        let plots = args.svg.as_deref().map(plot_files).transpose()?.unwrap_or_default();
-        let plots = plots.into_iter().map(|(path, kind)| Ok((StagedFile::create(&path)?, kind)));
-        Ok(Self { report, plots: plots.collect::<Result<_>>()? })
+        let plots = args.svg.as_deref().map(|place| PlotFiles::prepare(place, &plot::NAMES)).transpose()?;
+        Ok(Self { report, plots })
     }
 
     /// Writes them, and puts them in their places.
@@ -46,12 +46,10 @@ impl Destinations {
     pub fn write(self, report: &Report) -> Result<()> {
         let mut text = serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
         text.push('\n');
-        let plots = self.plots.into_iter().map(|(file, kind)| Ok((file, plot::svg(report, kind)?)));
-        let plots = plots.collect::<Result<Vec<_>>>()?;
-        for (file, text) in self.report.into_iter().zip([text]).chain(plots) {
-            put(file, &text)?;
+        if let Some(plots) = self.plots {
+            plots.write(|plot| plot::svg(report, plot))?;
         }
-        Ok(())
+        self.report.map_or(Ok(()), |file| put(file, &text))
     }
 }
 
@@ -60,18 +58,6 @@ fn put(mut file: StagedFile, text: &str) -> Result<()> {
     let written = file.file().write_all(text.as_bytes());
     written.with_context(|| format!("cannot write {}", file.target().display()))?;
     Ok(file.commit()?)
-}
-
-/// A file for both plots, or two in a folder, which is made.
-fn plot_files(place: &Path) -> Result<Vec<(PathBuf, plot::Kind)>> {
-    if place.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) && !place.is_dir() {
-        return Ok(vec![(place.to_owned(), plot::Kind::Both)]);
-    }
-    std::fs::create_dir_all(place).with_context(|| format!("cannot make the folder {}", place.display()))?;
-    Ok(vec![
-        (place.join("throughput-p99.svg"), plot::Kind::Throughput),
-        (place.join("latency.svg"), plot::Kind::Latency),
-    ])
 }
 
 /// Reads a report.

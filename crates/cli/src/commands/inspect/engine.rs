@@ -59,14 +59,22 @@ pub fn read_manifest(engine: &Path) -> Result<Manifest> {
     Ok(Manifest::read(&path)?)
 }
 
-fn refuse_other_length(path: &Path, bytes: u64, manifest: &Manifest) -> Result<()> {
+/// Refuses an engine that is not as long as its manifest says.
+///
+/// # Errors
+/// When it is not.
+pub fn refuse_other_length(path: &Path, bytes: u64, manifest: &Manifest) -> Result<()> {
     if bytes != manifest.engine.bytes {
         bail!(damaged(path, format!("it has {bytes} bytes and its manifest says {}", manifest.engine.bytes)));
     }
     Ok(())
 }
 
-fn refuse_other_content(path: &Path, manifest: &Manifest) -> Result<()> {
+/// Refuses an engine whose content is not what its manifest says.
+///
+/// # Errors
+/// When it is not, or cannot be read.
+pub fn refuse_other_content(path: &Path, manifest: &Manifest) -> Result<()> {
     let digest = trtforge_builder::digest::of_file(path)?;
     if digest != manifest.engine.sha256 {
         bail!(damaged(

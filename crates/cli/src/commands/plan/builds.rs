@@ -1,11 +1,11 @@
 //! A model's memory by batch and precision, from real builds that are thrown away.
 
-use super::PlanArgs;
-use super::model::lower_bound;
-use crate::args::shape::ShapeArgs;
+use super::pictures::Pictures;
+use super::{PlanArgs, explained};
 use crate::args::verbosity::VerbosityArgs;
 use crate::cache_folder::cache_folder;
 use crate::failure::Failure;
+use crate::plots::{Bar, PlotFiles};
 use crate::progress::Terminal;
 use crate::table::Table;
 use crate::{interrupt, standard_output};
@@ -13,9 +13,10 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use trtforge_builder::activation::ActivationAccount;
 use trtforge_builder::fit::{MOST_BATCH, has_open_batch, largest_within};
 use trtforge_builder::{
-    BuildOptions, CancelFlag, MemoryInfo, Precision, PrepareOptions, Progress, format_bytes, measure_memory,
+    BuildOptions, CancelFlag, Measured, Precision, PrepareOptions, Progress, format_bytes, measure,
 };
 use trtforge_graph::Model;
 
@@ -40,7 +41,7 @@ struct Row {
     batch: Option<u64>,
     weights_bytes: u64,
     activation_bytes: u64,
-    /// The least that the values between nodes take when node runs after node, in this precision throughout.
+    /// The least that the values between nodes take when node runs after node, in the model that this precision gives.
     lower_bound_bytes: u64,
     io_bytes: u64,
     total_bytes: u64,
@@ -49,6 +50,10 @@ struct Row {
     /// Share of the total of the first precision, at the same batch, that is saved.
     saved: Option<f64>,
     fits: Option<bool>,
+    /// What the activation memory is expected to be made of.
+    activation: ActivationAccount,
+    /// What TensorRT takes, over what the account explains.
+    activation_over_explained: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,10 +67,13 @@ struct Largest {
 }
 
 /// Builds, prints, and fails where a budget was given and nothing asked for fits.
-pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
+pub fn run(args: &PlanArgs, plots: Option<PlotFiles>, verbosity: &VerbosityArgs) -> Result<()> {
     let terminal = Arc::new(Terminal::new(verbosity));
     let report = Planner::new(args, &terminal)?.report()?;
     terminal.finish();
+    if let Some(plots) = plots {
+        plots.write(|plot| report.pictures().svg(plot))?;
+    }
     match args.json.json {
         true => standard_output::write_json(&report)?,
         false => standard_output::write(report.text())?,
@@ -137,66 +145,110 @@ impl<'a> Planner<'a> {
     }
 
     fn row(&self, precision: Precision, batch: Option<u64>) -> Result<Row> {
-        let memory = self.memory(precision, batch)?;
-        let shapes = ShapeArgs { batch: batch.map(|batch| batch as u32), ..self.args.shapes.clone() };
-        let lower_bound_bytes = lower_bound(&self.args.file, &shapes, precision, self.terminal)?;
+        let Measured { memory, activation } = self.measured(precision, batch)?;
         Ok(Row {
             precision,
             batch,
             weights_bytes: memory.weights_bytes,
             activation_bytes: memory.activation_bytes,
-            lower_bound_bytes,
+            lower_bound_bytes: activation.bound_bytes,
             io_bytes: memory.io_bytes,
             total_bytes: memory.total_bytes,
             pinned_bytes: memory.io_bytes,
             saved: None,
             fits: self.args.budget.map(|budget| memory.total_bytes <= budget.bytes()),
+            activation_over_explained: explained::ratio(&activation, memory.activation_bytes),
+            activation,
         })
     }
 
-    fn memory(&self, precision: Precision, batch: Option<u64>) -> Result<MemoryInfo> {
+    fn measured(&self, precision: Precision, batch: Option<u64>) -> Result<Measured> {
         let at = batch.map_or_else(String::new, |batch| format!(" at batch {batch}"));
         self.terminal.step(&format!("build {precision}{at}"));
         let mut prepare = PrepareOptions::new(&self.args.file, precision);
         prepare.shapes = self.args.shapes.request()?;
         prepare.batch = batch;
         let quiet: Arc<dyn Progress> = Arc::new(());
-        Ok(measure_memory(&BuildOptions::new(prepare, PathBuf::new()), self.cache.as_deref(), &quiet, &self.cancel)?)
+        Ok(measure(&BuildOptions::new(prepare, PathBuf::new()), self.cache.as_deref(), &quiet, &self.cancel)?)
     }
 
     fn largest(&self, precision: Precision, budget: u64, rows: &[Row]) -> Result<Largest> {
         let of_precision = rows.iter().filter(|row| row.precision == precision);
         let known = of_precision.filter_map(|row| Some((row.batch?, row.total_bytes))).collect();
-        let total = |batch| self.memory(precision, Some(batch)).map(|memory| memory.total_bytes);
+        let total = |batch| self.measured(precision, Some(batch)).map(|measured| measured.memory.total_bytes);
         let found = largest_within(budget, known, total)?;
         let (batch, total_bytes) = found.unzip();
         Ok(Largest { precision, batch, total_bytes, at_least: batch == Some(MOST_BATCH) })
     }
 }
 
+impl Row {
+    fn name(&self) -> String {
+        let at = self.batch.map_or_else(String::new, |batch| format!(" at batch {batch}"));
+        format!("{}{at}", self.precision)
+    }
+
+    /// Precision and batch, as they begin every line.
+    fn head(&self) -> [String; 2] {
+        [self.precision.to_string(), self.batch.map_or_else(|| "-".to_owned(), |batch| batch.to_string())]
+    }
+}
+
 impl Report {
     fn text(&self) -> String {
-        let headers =
-            ["PRECISION", ">BATCH", ">WEIGHTS", ">ACTIVATION", ">LEAST", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
+        let mut text = format!("{}: by builds, as TensorRT reports them\n\n", self.path.display());
+        text += &self.classes().render();
+        text += "\nPINNED: host memory beside TOTAL, for one slot\n";
+        for largest in &self.largest {
+            text += &largest.text(self.budget_bytes.unwrap_or_default());
+        }
+        let mut table = explained::table(&["PRECISION", ">BATCH"]);
+        for row in &self.rows {
+            table.row(row.head().into_iter().chain(explained::cells(&row.activation, row.activation_bytes)));
+        }
+        text += &format!("\n{}{}", table.render(), explained::LEGEND);
+        for row in self.first_of_each() {
+            text += &format!("\n{}", explained::charges(&row.name(), &row.activation));
+        }
+        text
+    }
+
+    fn classes(&self) -> Table {
+        let headers = ["PRECISION", ">BATCH", ">WEIGHTS", ">ACTIVATION", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
         let mut table = Table::new(&headers);
         for row in &self.rows {
-            let batch = row.batch.map_or_else(|| "-".to_owned(), |batch| batch.to_string());
-            let bytes = [row.weights_bytes, row.activation_bytes, row.lower_bound_bytes, row.io_bytes, row.total_bytes];
+            let bytes = [row.weights_bytes, row.activation_bytes, row.io_bytes, row.total_bytes];
             let saved = row.saved.map_or_else(String::new, |saved| format!("{:.0} %", 100.0 * saved));
             let fits = match row.fits {
                 Some(true) => "fits",
                 Some(false) => "does not fit",
                 None => "",
             };
-            let cells = [row.precision.to_string(), batch].into_iter().chain(bytes.map(format_bytes));
+            let cells = row.head().into_iter().chain(bytes.map(format_bytes));
             table.row(cells.chain([saved, format_bytes(row.pinned_bytes), fits.to_owned()]));
         }
-        let mut text = format!("{}: by builds, as TensorRT reports them\n\n{}", self.path.display(), table.render());
-        text += "\nLEAST: what the values between nodes take, node by node. PINNED: host memory beside TOTAL, for one slot\n";
-        for largest in &self.largest {
-            text += &largest.text(self.budget_bytes.unwrap_or_default());
+        table
+    }
+
+    /// One build of each precision: larger batches peak at the same place.
+    fn first_of_each(&self) -> impl Iterator<Item = &Row> {
+        let is_first = |index: usize| {
+            let precision = self.rows[index].precision;
+            self.rows[..index].iter().all(|row| row.precision != precision)
+        };
+        self.rows.iter().enumerate().filter(move |(index, _)| is_first(*index)).map(|(_, row)| row)
+    }
+
+    fn pictures(&self) -> Pictures {
+        let bar =
+            |row: &Row| Bar { name: row.name(), bytes: vec![row.weights_bytes, row.activation_bytes, row.io_bytes] };
+        Pictures {
+            file: self.path.clone(),
+            bars: self.rows.iter().map(bar).collect(),
+            curves: self.first_of_each().map(|row| explained::curve(row.name(), &row.activation)).collect(),
+            step: "kernel",
+            budget: self.budget_bytes,
         }
-        text
     }
 }
 

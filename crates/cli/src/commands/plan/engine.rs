@@ -8,7 +8,9 @@ use trtforge_builder::ByteSize;
 
 /// An engine's plan.
 pub fn plan(path: &Path, budget: Option<ByteSize>) -> Result<Report> {
-    let memory = read_manifest(path)?.memory;
+    let manifest = read_manifest(path)?;
+    let memory = &manifest.memory;
     let classes = [memory.weights_bytes, memory.activation_bytes, memory.io_bytes];
-    Ok(Report::new(path.to_owned(), Basis::Engine, classes, budget))
+    let report = Report::new(path.to_owned(), Basis::Engine, classes, budget);
+    Ok(Report { activation: manifest.activation, ..report })
 }

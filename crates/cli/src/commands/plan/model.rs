@@ -10,9 +10,9 @@ use crate::progress::Terminal;
 use crate::typed_model;
 use anyhow::Result;
 use std::path::Path;
-use trtforge_builder::{ByteSize, Precision, Progress};
+use trtforge_builder::{ByteSize, Progress};
 use trtforge_graph::memory_plan::{self, Bound};
-use trtforge_graph::{ElementType, Graph, Lifetime, Model, Storage, ValueType, known_lifetimes};
+use trtforge_graph::{Graph, Lifetime, Model, Storage, known_lifetimes};
 
 /// How compilers align blocks.
 const ALIGNMENT_BYTES: u64 = 512;
@@ -36,24 +36,6 @@ pub fn plan(path: &Path, shapes: &ShapeArgs, budget: Option<ByteSize>, verbosity
     Ok(report)
 }
 
-/// The least that a model's values take between its nodes when every float is of this precision.
-pub fn lower_bound(path: &Path, shapes: &ShapeArgs, precision: Precision, terminal: &Terminal) -> Result<u64> {
-    let graph = typed_model::read_at_largest_shapes(Model::read(path)?, shapes, terminal)?;
-    let (mut lifetimes, _) = known_lifetimes(&graph);
-    lifetimes.retain(|lifetime| lifetime.storage == Storage::Activation);
-    for lifetime in &mut lifetimes {
-        let element = graph.value(lifetime.value).ty.as_ref().and_then(ValueType::element);
-        if element == Some(ElementType::Float32) {
-            lifetime.bytes /= match precision {
-                Precision::Fp32 => 1,
-                Precision::Fp16 => 2,
-                Precision::Int8 | Precision::Auto => 4,
-            };
-        }
-    }
-    Ok(memory_plan::lower_bound(&lifetimes).bytes)
-}
-
 fn peak(graph: &Graph, values: &[Lifetime], bound: &Bound) -> Option<Peak> {
     let node = graph.node_ids().nth(bound.step as usize)?;
     let live = |position: &usize| {
@@ -65,5 +47,6 @@ fn peak(graph: &Graph, values: &[Lifetime], bound: &Bound) -> Option<Peak> {
     let mut alive: Vec<LiveValue> = bound.live.iter().filter_map(live).collect();
     alive.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.name.cmp(&other.name)));
     let packed_bytes = memory_plan::plan(values, ALIGNMENT_BYTES).total_bytes;
-    Some(Peak { node: graph.node_name(node), values: alive, packed_bytes })
+    let live_bytes = memory_plan::live_bytes(values, graph.node_count() as u32);
+    Some(Peak { node: graph.node_name(node), values: alive, packed_bytes, live_bytes })
 }

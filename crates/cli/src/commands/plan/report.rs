@@ -1,8 +1,12 @@
 //! Memory by class, as data and as a table.
 
+use super::explained;
+use super::pictures::Pictures;
+use crate::plots::{Bar, Curve};
 use crate::table::Table;
 use serde::Serialize;
 use std::path::PathBuf;
+use trtforge_builder::activation::ActivationAccount;
 use trtforge_builder::{ByteSize, format_bytes};
 
 /// What kind of figures these are.
@@ -30,6 +34,8 @@ pub struct Report {
     pub io_bytes: u64,
     /// The sum of the three.
     pub total_bytes: u64,
+    /// Locked host memory of one slot of a session, beside the total: a copy of inputs and outputs.
+    pub pinned_bytes: u64,
     /// Memory there is, if it was given.
     pub budget_bytes: Option<u64>,
     /// Whether the total is within the budget.
@@ -37,6 +43,9 @@ pub struct Report {
     /// Where a model's activations peak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<Peak>,
+    /// What an engine's activation memory is made of, where its manifest says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ActivationAccount>,
 }
 
 /// The moment at which most memory is in use.
@@ -48,6 +57,8 @@ pub struct Peak {
     pub values: Vec<LiveValue>,
     /// Bytes that simple placement of all values takes; at least the lower bound.
     pub packed_bytes: u64,
+    /// Bytes alive node after node, in running order.
+    pub live_bytes: Vec<u64>,
 }
 
 /// One value alive at the peak.
@@ -76,9 +87,30 @@ impl Report {
             activation_bytes: activation,
             io_bytes: io,
             total_bytes,
+            pinned_bytes: io,
             budget_bytes: budget.map(ByteSize::bytes),
             fits: budget.map(|budget| total_bytes <= budget.bytes()),
             peak: None,
+            activation: None,
+        }
+    }
+
+    /// What plots of the report show.
+    pub fn pictures(&self) -> Pictures {
+        let of_model = self.peak.as_ref().map(|peak| Curve {
+            name: String::new(),
+            bytes: peak.live_bytes.clone(),
+            peak: peak.node.clone(),
+        });
+        let of_engine = self.activation.as_ref().map(|account| explained::curve(String::new(), account));
+        let step = if of_model.is_some() { "node" } else { "kernel" };
+        let bytes = vec![self.weights_bytes, self.activation_bytes, self.io_bytes];
+        Pictures {
+            file: self.path.clone(),
+            bars: vec![Bar { name: String::new(), bytes }],
+            curves: of_model.or(of_engine).into_iter().collect(),
+            step,
+            budget: self.budget_bytes,
         }
     }
 
@@ -92,8 +124,16 @@ impl Report {
             Basis::Engine => "one execution context at the largest shapes, as TensorRT reports it",
             Basis::ModelShapes => "by the model's shapes and types, values packed as tightly as possible",
         };
-        let peak = self.peak.as_ref().map(Peak::text).unwrap_or_default();
-        format!("{}: {basis}\n\n{}{}{peak}", self.path.display(), table.render(), self.verdict())
+        let peak = self.peak.as_ref().map(Peak::text);
+        let account = self.activation.as_ref().map(|account| self.account(account));
+        let rest = peak.or(account).unwrap_or_default();
+        format!("{}: {basis}\n\n{}{}{rest}", self.path.display(), table.render(), self.verdict())
+    }
+
+    fn account(&self, account: &ActivationAccount) -> String {
+        let mut table = explained::table(&[]);
+        table.row(explained::cells(account, self.activation_bytes));
+        format!("\n{}{}\n{}", table.render(), explained::LEGEND, explained::charges("the engine", account))
     }
 
     fn classes(&self) -> Vec<(&'static str, u64)> {
@@ -102,6 +142,7 @@ impl Report {
             ("activation", self.activation_bytes),
             ("inputs and outputs", self.io_bytes),
             ("total", self.total_bytes),
+            ("pinned host memory beside it", self.pinned_bytes),
         ];
         classes.extend(self.budget_bytes.map(|bytes| ("budget", bytes)));
         classes
