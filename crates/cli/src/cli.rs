@@ -4,7 +4,7 @@
 
 use crate::args::verbosity::VerbosityArgs;
 use crate::commands::{
-    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, soak, zoo,
+    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, soak, watch, zoo,
 };
 use clap::{Parser, Subcommand};
 
@@ -44,6 +44,7 @@ pub enum Command {
     Soak(Box<soak::SoakArgs>),
     Compare(Box<compare::CompareArgs>),
     Bench(Box<bench::BenchArgs>),
+    Watch(watch::WatchArgs),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -63,6 +64,7 @@ impl Command {
             Self::Soak(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Bench(args) => args.wants_json(),
+            Self::Watch(args) => args.json,
             Self::Zoo(args) => args.json.json,
             Self::Completions(_) | Self::Man(_) => false,
         }

@@ -21,4 +21,5 @@ mod quantize;
 mod run;
 mod soak;
 mod usage;
+mod watch;
 mod zoo;

@@ -1,7 +1,7 @@
 //! Plots of a report, as SVG: throughput against p99, and how latency is distributed.
 
-use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
+use crate::picture::{Area, COLOURS, FONT, LEGEND_ROW, LEGEND_WIDTH, WIDTH, svg as picture, undrawn};
+use anyhow::Result;
 use plotters::prelude::*;
 use std::ops::Range;
 use trtforge_runtime::bench::{Mode, Report, Run};
@@ -17,56 +17,28 @@ pub enum Kind {
     Both,
 }
 
-const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 560;
-/// Where names of lines stand, right of the plot.
-const LEGEND_WIDTH: u32 = 270;
-const LEGEND_ROW: i32 = 22;
-const FONT: &str = "sans-serif";
-/// Colours that are told apart in print and by most eyes, after Okabe and Ito. When they are used up, lines are dashed.
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// A picture of the report.
 ///
 /// # Errors
 /// When it cannot be drawn.
 pub fn svg(report: &Report, kind: Kind) -> Result<String> {
-    let mut text = String::new();
     let height = if kind == Kind::Both { 2 * HEIGHT } else { HEIGHT };
-    {
-        let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
-        root.fill(&WHITE).map_err(undrawn)?;
-        match kind {
-            Kind::Throughput => throughput(report, &root)?,
-            Kind::Latency => latency(report, &root)?,
-            Kind::Both => {
-                let (above, below) = root.split_vertically(HEIGHT);
-                throughput(report, &above)?;
-                latency(report, &below)?;
-            }
+    picture(height, |root| match kind {
+        Kind::Throughput => throughput(report, root),
+        Kind::Latency => latency(report, root),
+        Kind::Both => {
+            let (above, below) = root.split_vertically(HEIGHT);
+            throughput(report, &above)?;
+            latency(report, &below)
         }
-        root.present().map_err(undrawn)?;
-    }
-    Ok(text)
+    })
 }
 
 fn file_name(report: &Report) -> String {
     let path = std::path::Path::new(&report.engine.file);
     path.file_name().map_or_else(|| report.engine.file.clone(), |name| name.to_string_lossy().into_owned())
-}
-
-fn undrawn(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("cannot draw the plot: {error}")
 }
 
 /// A line with its name and the points that it joins.
@@ -140,6 +112,7 @@ fn draw(area: &Area<'_>, title: &str, axes: [&str; 2], lines: &[Line], height: O
     mesh.light_line_style(WHITE).label_style((FONT, 13)).axis_desc_style((FONT, 14));
     mesh.x_desc(axes[0]).y_desc(axes[1]).draw().map_err(undrawn)?;
     for (index, Line { name, points, labels }) in lines.iter().enumerate() {
+        // When the colours are used up, lines are dashed.
         let colour = COLOURS[index % COLOURS.len()];
         let (points_of, style) = (points.iter().copied(), colour.stroke_width(2));
         let row = 40 + LEGEND_ROW * index as i32;
