@@ -74,6 +74,9 @@ impl Place {
         if path.is_dir() {
             bail!(Failure::usage(format!("{} is a folder; the recording needs a file", path.display())));
         }
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            bail!(Failure::usage(format!("there is no folder {} to write the recording to", folder.display())));
+        }
         let begun = StagedFile::create(path);
         Ok(Self::Staged(begun.with_context(|| format!("cannot write the recording to {}", path.display()))?))
     }

@@ -12,6 +12,8 @@ use trtforge_runtime::monitor::{Bucket, Mark, Quantity, Recording};
 const TITLE_HEIGHT: u32 = 40;
 const PANEL_HEIGHT: u32 = 240;
 const MARK_ROW: i32 = 18;
+/// Where number, time and label of a mark stand.
+const MARK_COLUMNS: [i32; 3] = [80, 110, 190];
 /// More marks are counted, not listed.
 const MOST_MARKS: usize = 40;
 const MARK_COLOUR: RGBColor = RGBColor(120, 120, 120);
@@ -147,13 +149,17 @@ impl Panel {
 /// What the numbers at the marks stand for.
 fn list_marks(area: &Area<'_>, marks: &[Mark]) -> Result<()> {
     let listed = marks.iter().take(MOST_MARKS).enumerate();
-    let mut rows: Vec<String> =
-        listed.map(|(index, mark)| format!("{}   {:.2} s   {}", index + 1, mark.at_s, mark.label)).collect();
+    let mut rows: Vec<[String; 3]> = listed
+        .map(|(index, mark)| [(index + 1).to_string(), format!("{:.2} s", mark.at_s), mark.label.clone()])
+        .collect();
     if marks.len() > MOST_MARKS {
-        rows.push(format!("and {} more", marks.len() - MOST_MARKS));
+        rows.push([String::new(), String::new(), format!("and {} more", marks.len() - MOST_MARKS)]);
     }
     for (index, row) in rows.into_iter().enumerate() {
-        area.draw(&Text::new(row, (80, 8 + MARK_ROW * index as i32), (FONT, 13))).map_err(undrawn)?;
+        for (text, column) in row.into_iter().zip(MARK_COLUMNS) {
+            let place = (column, 8 + MARK_ROW * index as i32);
+            area.draw(&Text::new(text, place, (FONT, 13))).map_err(undrawn)?;
+        }
     }
     Ok(())
 }

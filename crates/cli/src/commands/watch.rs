@@ -28,9 +28,9 @@ use trtforge_builder::{Progress, format_bytes};
 use trtforge_runtime::monitor::{MeetingPlace, Published, Quantity, Recording};
 
 const AFTER_HELP: &str = "\
-Without --pid the running processes of trtforge are listed, or the only one is watched. `bench`, `run`
-and `soak` show what they hold to their user; of other processes there is what the system tells.
-On a terminal q ends; otherwise each sample is a line of JSON.";
+Without --pid the running processes of trtforge are listed, or the only one is watched. Its commands
+bench, run and soak show what they hold to their user; of other processes there is what the system
+tells. On a terminal q ends; otherwise each sample is a line of JSON.";
 
 /// Watch memory and throughput of a running process
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use trtforge_runtime::monitor::{Bucket, Mark, Quantity, Recorder, Values};
 
 /// Width of names and figures beside a bar.
 const BESIDE_BAR: u16 = 14 + 12;
-/// Heights of a graph that is wanted and of one that is still one.
+/// Less is no graph.
 const GRAPH_HEIGHT: Constraint = Constraint::Min(3);
 
 /// Draws all of it.
@@ -22,7 +22,8 @@ pub fn draw(frame: &mut Frame<'_>, pid: u32, recorder: &Recorder, rate: Option<f
     let ledger = latest.values.ledger();
     let graphs: Vec<Graph> = graphs(recorder, rate);
     let marks = recorder.marks().len().min(4) as u16;
-    let ledger_height = if ledger.is_some() { Class::ALL.len() as u16 + 3 } else { 0 };
+    let with_budget = u16::from(latest.values.get(Quantity::DeviceBudget).is_some());
+    let ledger_height = if ledger.is_some() { Class::ALL.len() as u16 + with_budget + 2 } else { 0 };
     let mut heights = vec![Constraint::Length(1), Constraint::Length(ledger_height)];
     heights.extend(graphs.iter().map(|_| GRAPH_HEIGHT));
     heights.push(Constraint::Length(if marks > 0 { marks + 2 } else { 0 }));
