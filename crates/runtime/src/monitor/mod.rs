@@ -105,8 +105,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Begins to sample `source`; `title` says what the process does. The first sample is taken at once, the last
-    /// at the end.
+    /// Begins to sample `source`; `title` says what the process does. The first sample is taken before this
+    /// returns, the last at the end.
     ///
     /// That the process cannot be shown to others is no error here: the recording tells it.
     ///
@@ -132,7 +132,9 @@ impl Monitor {
             call: "start of a thread",
             reason: error.to_string(),
         };
-        Ok(Self { shared, counters, thread: Some(thread.map_err(refused)?) })
+        let thread = Some(thread.map_err(refused)?);
+        shared.wait_for_first();
+        Ok(Self { shared, counters, thread })
     }
 
     /// What the application counts its runs with.

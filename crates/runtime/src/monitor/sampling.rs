@@ -8,6 +8,9 @@ use super::publisher::Publisher;
 use super::{Counters, Mark, MonitorOptions, Recorder, Sample, Source};
 use crate::error::{Error, Result};
 
+/// Longest that a start waits for the first sample.
+const LONGEST_START: Duration = Duration::from_millis(500);
+
 /// What the thread and whoever started it share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -19,12 +22,14 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     recorder: Recorder,
+    /// Whether the first sample was taken, or could not be.
+    begun: bool,
     stopped: bool,
 }
 
 impl Shared {
     pub(super) fn new(recorder: Recorder, start: Instant) -> Self {
-        Self { state: Mutex::new(State { recorder, stopped: false }), woken: Condvar::new(), start }
+        Self { state: Mutex::new(State { recorder, begun: false, stopped: false }), woken: Condvar::new(), start }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -38,6 +43,14 @@ impl Shared {
 
     pub(super) fn latest(&self) -> Option<Sample> {
         self.lock().recorder.latest().copied()
+    }
+
+    /// Waits until the first look is over, so that nothing of the start falls into what comes after, but not for ever for one that
+    /// does not end.
+    pub(super) fn wait_for_first(&self) {
+        let not_begun = |state: &mut State| !state.begun;
+        let waited = self.woken.wait_timeout_while(self.lock(), LONGEST_START, not_begun);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn stop(&self) {
@@ -115,6 +128,9 @@ impl<S: Source> Sampling<S> {
             && let Err(error) = publisher.show(&sample, state.recorder.marks())
         {
             state.recorder.not_published(error);
+        }
+        if !std::mem::replace(&mut state.begun, true) {
+            self.shared.woken.notify_all();
         }
         goes_on
     }
