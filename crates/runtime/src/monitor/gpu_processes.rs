@@ -9,13 +9,15 @@ const LIBRARY: &str = "libnvidia-ml.so.1";
 
 /// The management library, loaded.
 pub(super) struct GpuProcesses {
-    library: Nvml,
+    /// A table of some hundred functions.
+    library: Box<Nvml>,
 }
 
 impl GpuProcesses {
     /// Loads it; nothing where there is no driver.
     pub(super) fn load() -> Option<Self> {
-        Some(Self { library: Nvml::builder().lib_path(LIBRARY.as_ref()).init().ok()? })
+        let library = Nvml::builder().lib_path(LIBRARY.as_ref()).init().ok()?;
+        Some(Self { library: Box::new(library) })
     }
 
     /// Bytes that a process holds on all GPUs; nothing where the driver does not tell.
