@@ -1,36 +1,30 @@
 //! One command's work: ONNX model in, verified engine and manifest out.
 
-use crate::activation::{ActivationAccount, account};
-use crate::calibration::{CalibrationCache, calibrated_tensors};
-use crate::compile::{CompileOptions, Compiled, Watch, compile};
+use crate::compile::Watch;
 use crate::config::AccuracyFloor;
-use crate::fit::{Fit, fit};
-use crate::floor::hold_to_floor;
-use crate::form::{Choice, LeanForm};
-use crate::int8::{DEFAULT_FLOOR, Form, Int8Options};
-use crate::io_bytes::largest_io_bytes;
+use crate::int8::{DEFAULT_FLOOR, Int8Options};
+use crate::make::{Made, Parts, make_fitting};
 use crate::manifest::{
     FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, PlannedNode, PrecisionInfo, SCHEMA,
-    TensorRtInfo,
+    StageInfo, TensorRtInfo,
 };
 use crate::output::{OutputLock, StagedFile, check_clashes};
-use crate::passes::{PluginNodes, ResolvedShapes};
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
-use crate::prepare::{PrepareOptions, Prepared, at_largest_shapes, convert_for_memory, prepare, prepare_weighed};
-use crate::quantization::existing::{Existing, recognise};
+use crate::prepare::{PrepareOptions, Prepared};
 use crate::quantize::write_model;
 use crate::samples::SampleSource;
-use crate::size::{ByteSize, format_bytes};
-use crate::stage::{Stage, Timings};
+use crate::segments::Stages;
+use crate::segments::bundle::{self, StagedBundle};
+use crate::size::ByteSize;
+use crate::stage::Stage;
 use crate::verify::Verification;
-use crate::{CancelFlag, Error, Progress, Result, counted, digest};
-use std::collections::HashSet;
+use crate::{CancelFlag, Error, Progress, Result, digest};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use trtforge_graph::{Graph, Model};
-use trtforge_onnxruntime::{OnnxRuntime, release_freed_memory};
+use trtforge_onnxruntime::OnnxRuntime;
 use trtforge_tensorrt::TensorRt;
 
 /// Operators that compute in INT8 unless something speaks against it.
@@ -51,6 +45,8 @@ pub struct BuildOptions {
     pub workspace: Option<ByteSize>,
     /// Limit on weights, activation and buffers together.
     pub memory_budget: Option<ByteSize>,
+    /// Whether the network is cut into stages that run one after another, and into how many.
+    pub stages: Option<Stages>,
     /// Streams beside the main one; 0, the default, takes the least memory.
     pub auxiliary_streams: u32,
     /// Compute capabilities, for example `8.6`.
@@ -75,6 +71,7 @@ impl BuildOptions {
             output: output.into(),
             workspace: None,
             memory_budget: None,
+            stages: None,
             auxiliary_streams: 0,
             compute_capabilities: vec![],
             accuracy_floor: None,
@@ -85,11 +82,11 @@ impl BuildOptions {
         }
     }
 
-    fn workspace_bytes(&self) -> u64 {
+    pub(crate) fn workspace_bytes(&self) -> u64 {
         self.workspace.map_or(DEFAULT_WORKSPACE_BYTES, ByteSize::bytes)
     }
 
-    fn floor(&self) -> AccuracyFloor {
+    pub(crate) fn floor(&self) -> AccuracyFloor {
         let default = match self.prepare.precision {
             Precision::Fp32 => AccuracyFloor::default(),
             Precision::Fp16 => DEFAULT_HALF_FLOOR,
@@ -130,223 +127,73 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     let asked = options;
     let (options, made) = make_fitting(asked, &libraries, &Watch { progress, cancel })?;
     let options = &options;
-    let Made { mut prepared, verification, compiled, memory, activation, form, notes } = made;
+    let Made { mut prepared, verification, parts, memory, activation, form, notes } = made;
     notes.iter().for_each(|note| progress.note(note));
     if let Some(path) = &options.emit_onnx {
         write_model(&prepared, path, progress.as_ref())?;
     }
     progress.step(Stage::Write.name());
     let write_start = Instant::now();
-    let (sha256, staged) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| digest::of_bytes(&compiled.engine));
-        let staged = StagedFile::write(&options.output, &compiled.engine);
-        (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), staged)
-    });
-    let (engine, staged) = (FileInfo { sha256, bytes: compiled.engine.len() as u64 }, staged?);
+    let (engine, written) = Written::write(&options.output, &parts)?;
     prepared.timings.add(Stage::Write, write_start.elapsed().as_secs_f64() * 1e3);
     let mut manifest = manifest(options, &prepared, verification, memory, engine, &libraries.tensorrt);
     manifest.form = form;
-    manifest.activation = Some(activation);
+    manifest.activation = matches!(parts, Parts::Whole(_)).then_some(activation);
+    manifest.stages = written.stages();
     let inputs = inputs.wait()?;
     manifest.fingerprint = fingerprint(asked, inputs, &libraries);
     manifest.model.sha256.clone_from(&inputs.model);
-    manifest.auxiliary_streams = compiled.auxiliary_streams;
+    manifest.auxiliary_streams = parts.auxiliary_streams();
     manifest.timings_ms.insert("total".into(), start.elapsed().as_secs_f64() * 1e3);
     let staged_manifest = StagedFile::write(&Manifest::path_for(&options.output), manifest.to_json().as_bytes())?;
-    staged.commit()?;
+    written.commit()?;
     staged_manifest.commit()?;
     Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: false })
 }
 
-/// An engine in memory, and everything there is to say of it.
-pub(crate) struct Made {
-    prepared: Prepared,
-    verification: Option<(Verification, String)>,
-    compiled: Compiled,
-    pub(crate) memory: MemoryInfo,
-    pub(crate) activation: ActivationAccount,
-    form: Option<LeanForm>,
-    notes: Vec<String>,
+/// Engine files under temporary names.
+enum Written {
+    Engine { file: StagedFile, superseded: Vec<PathBuf> },
+    Bundle(StagedBundle),
 }
 
-/// Makes the engine within the memory budget: at the largest batch that fits, where the batch is for us to choose. What an accuracy floor keeps in FP16 may take more
-/// than was measured, so that a smaller batch is needed.
-fn make_fitting(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<(BuildOptions, Made)> {
-    let mut options = options.clone();
-    let Some(Fit { mut batch, measured }) = fit(&options, libraries, watch.progress, watch.cancel)? else {
-        let made = make(&options, libraries, watch)?;
-        check_budget(&made.memory, options.memory_budget)?;
-        return Ok((options, made));
-    };
-    loop {
-        options.prepare.batch = Some(batch);
-        let mut made = make(&options, libraries, watch)?;
-        match check_budget(&made.memory, options.memory_budget) {
-            Err(_) if batch > 1 => {
-                let taken = format_bytes(made.memory.total_bytes);
-                watch.progress.note(&format!("batch {batch} takes {taken} as built; trying {}", batch - 1));
-                batch -= 1;
+impl Written {
+    fn write(output: &Path, parts: &Parts) -> Result<(FileInfo, Self)> {
+        match parts {
+            Parts::Whole(compiled) => {
+                let (sha256, file) = std::thread::scope(|scope| {
+                    let digest = scope.spawn(|| digest::of_bytes(&compiled.engine));
+                    let file = StagedFile::write(output, &compiled.engine);
+                    (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), file)
+                });
+                let info = FileInfo { sha256, bytes: compiled.engine.len() as u64 };
+                Ok((info, Self::Engine { file: file?, superseded: bundle::stage_files(output) }))
             }
-            fits => {
-                made.memory.by_batch = measured;
-                return fits.map(|()| (options, made));
+            Parts::Stages(network, compiled) => {
+                let bundle = StagedBundle::write(output, network, compiled)?;
+                Ok((bundle.info.clone(), Self::Bundle(bundle)))
             }
         }
     }
-}
 
-/// Makes the engine in the precision asked for; for `auto` in INT8 and in FP16, and returns the one that takes less memory of those that reach the floor.
-pub(crate) fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
-    if options.prepare.precision != Precision::Auto {
-        return make_one(options, libraries, watch);
+    fn stages(&self) -> Vec<StageInfo> {
+        match self {
+            Self::Engine { .. } => vec![],
+            Self::Bundle(bundle) => bundle.stages.clone(),
+        }
     }
-    let floor = Some(options.floor());
-    let (mut best, mut failure, mut notes): (Option<(Precision, Made)>, Option<Error>, Vec<String>) =
-        (None, None, vec![]);
-    for precision in [Precision::Int8, Precision::Fp16] {
-        let mut one = BuildOptions { accuracy_floor: floor, ..options.clone() };
-        one.prepare.precision = precision;
-        one.prepare.int8.floor = floor;
-        match make_one(&one, libraries, watch) {
-            Ok(made) => {
-                notes.push(format!("{precision} takes {}", format_bytes(made.memory.total_bytes)));
-                if best.as_ref().is_none_or(|(_, best)| made.memory.total_bytes < best.memory.total_bytes) {
-                    best = Some((precision, made));
-                }
+
+    /// Puts everything in its place; stage files of what was there before go.
+    fn commit(self) -> Result<()> {
+        match self {
+            Self::Engine { file, superseded } => {
+                file.commit()?;
+                bundle::remove(&superseded);
+                Ok(())
             }
-            Err(error @ (Error::AccuracyFloor(_) | Error::NothingToCalibrate { .. })) => {
-                notes.push(format!("{precision} is out: {error}"));
-                failure.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
+            Self::Bundle(bundle) => bundle.commit(),
         }
     }
-    match best {
-        Some((precision, mut made)) => {
-            notes.push(format!("auto chose {precision}"));
-            made.notes.append(&mut notes);
-            Ok(made)
-        }
-        None => Err(failure.unwrap_or(Error::NothingToCalibrate { rows: vec![], kept: 0 })),
-    }
-}
-
-fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
-    let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let lean = lean_form(options, libraries, watch)?;
-    let mut prepare_options = options.prepare.clone();
-    let mut notes = Vec::new();
-    if let Some(Lean { choice, depthwise }) = &lean {
-        prepare_options.form = choice.form.clone();
-        prepare_options.int8.depthwise = *depthwise;
-        let (from, to) = (format_bytes(choice.plain_bytes), format_bytes(choice.bytes));
-        let placement = match choice.form.placement {
-            Form::FULL => String::new(),
-            placement => format!(", with {placement} in INT8"),
-        };
-        notes.push(format!(
-            "laid out for memory: {from} of weights and activation became {to}{placement} ({})",
-            counted(choice.builds, "build")
-        ));
-    }
-    let weigh = |model: &Model, shapes: &ResolvedShapes| weigh(options, libraries, model, shapes, cancel);
-    let mut prepared = prepare_weighed(&prepare_options, Some(&weigh), progress, cancel)?;
-    let verification = verified(options, &mut prepared, progress, cancel)?;
-    let compiled = compile(
-        &libraries.tensorrt,
-        &prepared.model,
-        &prepared.shapes,
-        &compile_options(options),
-        &mut prepared.timings,
-        watch,
-    )?;
-    cancel.check()?;
-    let io_bytes = largest_io_bytes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?;
-    if io_bytes.is_none() {
-        progress.note("the size of an output depends on the data: inputs and outputs are not counted");
-    }
-    let memory = memory(&compiled, io_bytes.unwrap_or_default(), &prepared.model);
-    let activation = account(&at_largest_shapes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?);
-    let form = lean.map(|lean| lean.choice.form).filter(|form| !form.is_plain());
-    Ok(Made { prepared, verification, compiled, memory, activation, form, notes })
-}
-
-fn compile_options(options: &BuildOptions) -> CompileOptions {
-    CompileOptions {
-        workspace_bytes: options.workspace_bytes(),
-        auxiliary_streams: options.auxiliary_streams,
-        compute_capabilities: options.compute_capabilities.clone(),
-    }
-}
-
-/// What an INT8 network takes least memory with.
-struct Lean {
-    choice: Choice,
-    depthwise: bool,
-}
-
-/// Finds the form of an INT8 network that takes least memory by building it with scales that mean nothing. None where that was not asked for.
-/// A calibration cache names the tensors of the network as it is; those that a form adds and that none of them tells of stay in half precision.
-fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Lean>> {
-    if !options.lean || options.prepare.precision != Precision::Int8 {
-        return Ok(None);
-    }
-    let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let mut repaired =
-        PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.prepare.clone() };
-    repaired.form = LeanForm::default();
-    let repaired = prepare(&repaired, &(), cancel)?;
-    if PluginNodes::set_aside(&repaired.model)?.0.is_some() {
-        return Ok(None);
-    }
-    let graph = crate::prepare::typed_graph(&libraries.onnxruntime, repaired.model, "form")?;
-    if !matches!(recognise(&graph), Existing::None) {
-        return Ok(None);
-    }
-    progress.step("form");
-    let cached = cached_tensors(options.prepare.int8.cache.as_deref(), &graph)?;
-    let cached = cached.as_ref();
-    let judge = |model: &Model| weigh(options, libraries, model, &repaired.shapes, cancel);
-    let with = |depthwise: bool| {
-        let mut prepare = options.prepare.clone();
-        prepare.int8.depthwise = depthwise;
-        prepare
-    };
-    let (all, half) = (with(true), with(false));
-    let bytes = |prepare: &PrepareOptions| judge(&convert_for_memory(graph.clone(), prepare, Form::FULL, cached)?);
-    let depthwise = !graph.node_ids().any(|node| graph.attribute_int(node, "group").unwrap_or(1) > 1)
-        || bytes(&all)? <= bytes(&half)?;
-    let prepare = if depthwise { all } else { half };
-    let convert = |graph, placement| convert_for_memory(graph, &prepare, placement, cached);
-    let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
-    release_freed_memory();
-    Ok(Some(Lean { choice, depthwise }))
-}
-
-/// Weights and activation of a model's engine in bytes, from a build that is thrown away.
-fn weigh(
-    options: &BuildOptions,
-    libraries: &Libraries,
-    model: &Model,
-    shapes: &ResolvedShapes,
-    cancel: &CancelFlag,
-) -> Result<u64> {
-    let silent: Arc<dyn Progress> = Arc::new(());
-    let watch = Watch { progress: &silent, cancel };
-    let mut timings = Timings::default();
-    let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options(options), &mut timings, &watch)?;
-    Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
-}
-
-/// The tensors of a calibration cache: those of its file, or those that it will have once it is written.
-fn cached_tensors(cache: Option<&Path>, graph: &Graph) -> Result<Option<HashSet<String>>> {
-    Ok(match cache {
-        Some(cache) if cache.exists() => {
-            Some(CalibrationCache::read(cache)?.entries().iter().map(|(tensor, _)| tensor.clone()).collect())
-        }
-        Some(_) => Some(calibrated_tensors(graph).into_iter().collect()),
-        None => None,
-    })
 }
 
 /// What is written must not lie on what is read, nor two outputs on one another.
@@ -364,8 +211,8 @@ fn check_targets(options: &BuildOptions) -> Result<()> {
 
 /// Both libraries.
 pub(crate) struct Libraries {
-    onnxruntime: OnnxRuntime,
-    tensorrt: TensorRt,
+    pub(crate) onnxruntime: OnnxRuntime,
+    pub(crate) tensorrt: TensorRt,
 }
 
 impl Libraries {
@@ -429,6 +276,7 @@ pub(crate) fn fingerprint(options: &BuildOptions, inputs: &InputDigests, librari
         "lean": options.lean,
         "workspace": options.workspace_bytes(),
         "memory_budget": options.memory_budget,
+        "stages": options.stages.map(|stages| stages.to_string()),
         "auxiliary_streams": options.auxiliary_streams,
         "compute_capabilities": options.compute_capabilities,
         "floor": options.floor(),
@@ -455,50 +303,8 @@ fn earlier_manifest(options: &BuildOptions) -> Option<Manifest> {
 /// Whether everything that an earlier build wrote is there and as its manifest says.
 fn stands(options: &BuildOptions, manifest: &Manifest) -> bool {
     let emitted = options.emit_onnx.as_ref().is_none_or(|path| path.exists());
-    emitted && digest::of_file(&options.output).is_ok_and(|sha256| sha256 == manifest.engine.sha256)
-}
-
-/// Verifies the prepared model where asked, and holds it against the floor.
-fn verified(
-    options: &BuildOptions,
-    prepared: &mut Prepared,
-    progress: &dyn Progress,
-    cancel: &CancelFlag,
-) -> Result<Option<(Verification, String)>> {
-    if !options.verify {
-        return Ok(None);
-    }
-    progress.step(Stage::Verify.name());
-    let start = Instant::now();
-    let asked = options.accuracy_floor.is_some();
-    let verified = hold_to_floor(&options.prepare, prepared, &options.floor(), asked, progress, cancel)?;
-    prepared.timings.add(Stage::Verify, start.elapsed().as_secs_f64() * 1e3);
-    Ok(verified)
-}
-
-fn memory(compiled: &Compiled, io_bytes: u64, model: &Model) -> MemoryInfo {
-    let weights_bytes = compiled.memory.weights_bytes.unwrap_or_else(|| model.weights_bytes());
-    let activation_bytes = compiled.memory.activation_bytes.unwrap_or_default();
-    MemoryInfo {
-        weights_bytes,
-        activation_bytes,
-        io_bytes,
-        total_bytes: weights_bytes + activation_bytes + io_bytes,
-        scratch_bytes: compiled.memory.scratch_bytes.unwrap_or_default(),
-        by_batch: vec![],
-    }
-}
-
-fn check_budget(memory: &MemoryInfo, budget: Option<ByteSize>) -> Result<()> {
-    match budget {
-        Some(budget) if memory.total_bytes > budget.bytes() => Err(Error::MemoryBudget {
-            budget: budget.bytes(),
-            weights: memory.weights_bytes,
-            activation: memory.activation_bytes,
-            io: memory.io_bytes,
-        }),
-        _ => Ok(()),
-    }
+    let engine = digest::of_file(&options.output).is_ok_and(|sha256| sha256 == manifest.engine.sha256);
+    emitted && engine && bundle::stand(&options.output, &manifest.stages)
 }
 
 fn manifest(
@@ -535,6 +341,7 @@ fn manifest(
         auxiliary_streams: options.auxiliary_streams,
         compute_capabilities: options.compute_capabilities.clone(),
         timings_ms: prepared.timings.iter().map(|(stage, ms)| (stage.to_owned(), ms)).collect(),
+        stages: vec![],
         fingerprint: String::new(),
         nodes: planned_nodes(prepared),
         activation: None,

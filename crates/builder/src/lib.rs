@@ -32,6 +32,7 @@ pub mod form;
 pub mod int8;
 mod io_bytes;
 mod layers;
+mod make;
 mod manifest;
 mod measure;
 mod metrics;
@@ -65,7 +66,7 @@ pub use io_bytes::largest_io_bytes;
 pub use layers::{LayerAccuracy, LayerReport, compare_layers};
 pub use manifest::{
     BatchMemory, FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PlannedNode,
-    PrecisionInfo, SCHEMA, TensorRtInfo,
+    PrecisionInfo, SCHEMA, StageInfo, TensorRtInfo,
 };
 pub use measure::{Measured, measure, measure_memory};
 pub use metrics::ErrorSums;
@@ -75,7 +76,7 @@ pub use prepare::{PrepareOptions, Prepared, prepare};
 pub use progress::{CancelFlag, Progress};
 pub use quantize::quantize;
 pub use samples::{SampleSource, Unreadable};
-pub use segments::{Divisible, Segment, SegmentTensor};
+pub use segments::{Divisible, Segment, SegmentTensor, Stages, StagesParseError};
 pub use shapes::{NamedShape, Shape, ShapeEntry, ShapeParseError, ShapeRange, ShapeRequest};
 pub use size::{ByteSize, SizeError, format_bytes};
 pub use stage::{Stage, StageParseError, Timings};

@@ -60,6 +60,9 @@ pub struct Manifest {
     pub compute_capabilities: Vec<String>,
     /// Wall time of each step in milliseconds, in the order they ran.
     pub timings_ms: BTreeMap<String, f64>,
+    /// The stages that the network was cut into; empty for one engine. The memory above is then that of the stage that takes most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageInfo>,
     /// Digest of everything the build depends on; an equal digest answers a build from what is there.
     pub fingerprint: String,
     /// What every node computes in, in the order of the network; empty where it has more than [`MOST_LISTED_NODES`], and in manifests of earlier versions.
@@ -169,6 +172,21 @@ pub struct MemoryInfo {
     pub by_batch: Vec<BatchMemory>,
 }
 
+/// One stage of a network that was cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageInfo {
+    /// Its engine, beside the bundle.
+    pub file: String,
+    /// SHA-256 of that file in hexadecimal.
+    pub sha256: String,
+    /// Its weights on the device.
+    pub weights_bytes: u64,
+    /// Its activation memory.
+    pub activation_bytes: u64,
+    /// Inputs, outputs and values between stages that are held while it runs, at the largest shapes.
+    pub boundary_bytes: u64,
+}
+
 /// Memory at one batch size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchMemory {
@@ -258,6 +276,7 @@ pub(crate) mod tests {
             auxiliary_streams: 0,
             compute_capabilities: vec![],
             timings_ms: BTreeMap::from([("read".into(), 1.5)]),
+            stages: vec![],
             fingerprint: "22".into(),
             nodes: vec![PlannedNode { node: "n".into(), operator: "Exp".into(), precision: NodePrecision::Fp32 }],
             activation: Some(ActivationAccount::default()),

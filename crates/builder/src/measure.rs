@@ -3,7 +3,8 @@
 //! Figures are remembered under the digest of everything that they depend on, so that the same question is answered at once.
 
 use crate::activation::ActivationAccount;
-use crate::build::{InputDigests, Libraries, fingerprint, make};
+use crate::build::{InputDigests, Libraries, fingerprint};
+use crate::make::make;
 use crate::{BuildOptions, CancelFlag, MemoryInfo, Progress, Result, StagedFile, Watch};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

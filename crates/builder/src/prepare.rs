@@ -180,12 +180,15 @@ impl Preparation<'_> {
             return Ok(self.prepared(simplified, reference, shapes, PrecisionTable::default(), None));
         }
         let repaired = self.stage(Stage::Repair, |this| this.repair(&runtime, simplified))?;
+        let repaired = self.restructure(&runtime, repaired)?;
         self.dump(Stage::Repair, &repaired)?;
-        if self.options.precision == Precision::Fp32 {
-            self.dump(Stage::Convert, &repaired)?;
-        }
-        if self.options.precision == Precision::Fp32 || self.stops(Stage::Repair) {
+        if self.stops(Stage::Repair) {
             return Ok(self.prepared(repaired, reference, shapes, PrecisionTable::default(), None));
+        }
+        if self.options.precision == Precision::Fp32 {
+            let converted = band(repaired, self.options)?;
+            self.dump(Stage::Convert, &converted)?;
+            return Ok(self.prepared(converted, reference, shapes, PrecisionTable::default(), None));
         }
         if self.options.precision == Precision::Int8 {
             return self.int8(&runtime, reference, repaired, shapes);
@@ -199,7 +202,8 @@ impl Preparation<'_> {
             return Ok(self.prepared(repaired, reference, shapes, table, ranges));
         }
         drop(repaired);
-        let converted = self.stage(Stage::Convert, |this| convert(graph, &table, this.options, this.progress))?;
+        let converted = self
+            .stage(Stage::Convert, |this| band(convert(graph, &table, this.options, this.progress)?, this.options))?;
         self.dump(Stage::Convert, &converted)?;
         Ok(self.prepared(converted, reference, shapes, table, ranges))
     }
@@ -279,6 +283,16 @@ impl Preparation<'_> {
             self.raise_opset(&mut graph)?;
         }
         graph.into_model().map_err(Error::pass("repair"))
+    }
+
+    /// The form's rewrites of convolutions, where the network is not quantized; for INT8 they come before calibration.
+    fn restructure(&mut self, runtime: &OnnxRuntime, model: Model) -> Result<Model> {
+        if self.options.precision == Precision::Int8 || self.options.form.is_plain() {
+            return Ok(model);
+        }
+        let mut graph = typed_graph(runtime, model, "form")?;
+        self.options.form.restructure(&mut graph, self.progress)?;
+        graph.into_model().map_err(Error::pass("form"))
     }
 
     /// `Upsample` has no half-precision kernel; its successor has. Where the model cannot be raised it stays as it is, with a note.
@@ -436,7 +450,11 @@ fn convert_plan(
     let inserted = plan.apply(&mut graph, WeightForm::Integers)?;
     let mut half = half.clone();
     inserted.carry_over(&graph, &mut half);
-    let converted = convert(graph, &half, options, progress)?;
+    band(convert(graph, &half, options, progress)?, options)
+}
+
+/// Cuts the bands of a converted network.
+fn band(converted: Model, options: &PrepareOptions) -> Result<Model> {
     if options.form.is_plain() {
         return Ok(converted);
     }
@@ -518,18 +536,22 @@ fn fillable_inputs(graph: &Graph, shapes: &ResolvedShapes) -> Result<Vec<SampleI
     Ok(sample_inputs(&types, &shapes.ranges))
 }
 
-/// A network in 32 bits as its INT8 form goes to TensorRT, with scales that mean nothing, for builds that only ask for memory; see [`plan_for_memory`].
+/// A network in 32 bits as it goes to TensorRT in the precision asked for, for builds that only ask for memory: no range is observed, and the scales of
+/// INT8 mean nothing; see [`plan_for_memory`].
 pub(crate) fn convert_for_memory(
     mut graph: Graph,
     options: &PrepareOptions,
     placement: Form,
     cached: Option<&HashSet<String>>,
 ) -> Result<Model> {
-    let half = HalfPolicy { ranges: None, limit: HALF_MAX, keep: &options.keep }.decide(&graph);
-    let inserted =
-        plan_for_memory(&graph, &half, options, placement, cached).apply(&mut graph, WeightForm::Integers)?;
-    let mut half = half;
-    inserted.carry_over(&graph, &mut half);
+    if options.precision == Precision::Fp32 {
+        return graph.into_model().map_err(Error::pass("form"));
+    }
+    let mut half = HalfPolicy { ranges: None, limit: HALF_MAX, keep: &options.keep }.decide(&graph);
+    if options.precision == Precision::Int8 {
+        let plan = plan_for_memory(&graph, &half, options, placement, cached);
+        plan.apply(&mut graph, WeightForm::Integers)?.carry_over(&graph, &mut half);
+    }
     to_half(&mut graph, &half)?;
     run_pass(&CancelCasts, &mut graph, &())?;
     graph.remove_dead();

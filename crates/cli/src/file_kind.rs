@@ -9,7 +9,7 @@ use std::path::Path;
 /// What a command was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// A serialised TensorRT engine.
+    /// A serialised TensorRT engine, or a bundle of them.
     Engine,
     /// A TensorRT calibration cache.
     Cache,
@@ -20,6 +20,9 @@ pub enum FileKind {
 /// How engines begin: TensorRT-RTX's, TensorRT's, and those of TensorRT before version 8.
 const ENGINE_MAGIC: [&[u8]; 3] = [b"vtrt", b"ftrt", b"ptrt"];
 
+/// How a bundle of a network in stages begins.
+const BUNDLE_MAGIC: &[u8] = b"{\"trtforge_bundle\"";
+
 /// How a calibration cache begins.
 const CACHE_MAGIC: &[u8] = b"TRT-";
 
@@ -29,7 +32,7 @@ const CACHE_MAGIC: &[u8] = b"TRT-";
 /// When it cannot be read, is a folder, or is something these commands are often given by mistake.
 pub fn of(path: &Path) -> Result<FileKind> {
     let head = head(path).map_err(|error| unreadable(path, error))?;
-    if ENGINE_MAGIC.iter().any(|magic| head.starts_with(magic)) {
+    if ENGINE_MAGIC.iter().any(|magic| head.starts_with(magic)) || head.starts_with(BUNDLE_MAGIC) {
         return Ok(FileKind::Engine);
     }
     if head.starts_with(CACHE_MAGIC) {

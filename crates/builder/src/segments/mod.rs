@@ -4,11 +4,16 @@
 //! a model of its own that is compiled by itself, and what the compiler says of each is what counts. Values between
 //! segments keep their names. Cutting changes no number: the segments have the nodes of the whole.
 
+pub(crate) mod bundle;
 mod chain;
+mod compile;
 mod dimensions;
 
 use crate::passes::ResolvedShapes;
 use crate::{Error, Result};
+pub(crate) use compile::{CompiledStage, StageCompiler, peak_memory};
+pub use compile::{Stages, StagesParseError};
+
 use chain::Kernelled;
 use dimensions::OpenDimensions;
 use trtforge_graph::segmentation::{SegmentMemory, Segments};
@@ -130,9 +135,21 @@ impl Divisible {
         held
     }
 
-    fn too_many(&self, count: usize) -> Error {
+    pub(crate) fn too_many(&self, count: usize) -> Error {
         let obstacle = self.kernelled.obstacle.map(|value| self.graph.value(value).name.clone());
         Error::Stages { asked: count, most: self.most(), obstacle }
+    }
+
+    /// Inputs of the whole.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<SegmentTensor> {
+        self.graph.graph_inputs().iter().filter_map(|&value| self.tensor(value)).collect()
+    }
+
+    /// Outputs of the whole.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<SegmentTensor> {
+        self.graph.graph_outputs().iter().filter_map(|&value| self.tensor(value)).collect()
     }
 
     /// Shape ranges of the inputs of the whole.

@@ -12,7 +12,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use trtforge_builder::{BuildOptions, ByteSize, Config, Progress};
+use trtforge_builder::{BuildOptions, ByteSize, Config, Progress, Stages};
 
 /// Build a verified engine from an ONNX model
 #[derive(Debug, Args)]
@@ -47,9 +47,13 @@ struct EngineArgs {
     /// Do not compare the result with the model; the manifest then says nothing of accuracy
     #[arg(long)]
     no_verify: bool,
-    /// Most memory for weights, activation, inputs and outputs together; a model that leaves its batch open is built at the largest that fits
+    /// Most memory for weights, activation, inputs and outputs together; a model that leaves its batch open is built at the largest that fits, and one that does not fit at
+    /// all in stages
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
+    /// Cut the network into stages that run one after another, so that memory holds one at a time; auto: as few as fit --memory-budget
+    #[arg(long, value_name = "N|auto")]
+    stages: Option<Stages>,
     /// Compute capabilities of the GPUs to build for
     #[arg(long, value_name = "8.6,8.9", value_delimiter = ',')]
     compute_capability: Vec<Capability>,
@@ -110,6 +114,7 @@ impl BuildArgs {
         let mut options = BuildOptions::new(self.pipeline.prepare_options(config, &self.debug)?, &self.output);
         options.workspace = engine.workspace.or(config.and_then(|config| config.workspace));
         options.memory_budget = engine.memory_budget.or(config.and_then(|config| config.memory_budget));
+        options.stages = engine.stages;
         options.compute_capabilities =
             engine.compute_capability.iter().map(|capability| capability.0.clone()).collect();
         options.accuracy_floor = options.prepare.int8.floor;

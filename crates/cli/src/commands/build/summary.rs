@@ -22,7 +22,22 @@ pub fn text(outcome: &BuildOutcome) -> String {
     ];
     lines.extend(calibration(manifest).map(|text| ("calibration", text)));
     lines.extend([("memory", memory(manifest)), ("time", times(manifest))]);
-    pairs(&lines) + &verification(manifest) + &kept(manifest)
+    pairs(&lines) + &stages(manifest) + &verification(manifest) + &kept(manifest)
+}
+
+/// What each stage takes while it runs.
+fn stages(manifest: &Manifest) -> String {
+    if manifest.stages.is_empty() {
+        return String::new();
+    }
+    let headers = ["STAGE", ">WEIGHTS", ">ACTIVATION", ">BETWEEN STAGES", ">TOTAL", "FILE"];
+    let mut table = Table::new(&headers);
+    for (number, stage) in (1..).zip(&manifest.stages) {
+        let parts = [stage.weights_bytes, stage.activation_bytes, stage.boundary_bytes];
+        let bytes = parts.into_iter().chain([parts.iter().sum()]).map(format_bytes);
+        table.row([number.to_string()].into_iter().chain(bytes).chain([stage.file.clone()]));
+    }
+    format!("\n{}", table.render())
 }
 
 fn precision(manifest: &Manifest) -> String {
@@ -64,8 +79,9 @@ fn kept(manifest: &Manifest) -> String {
 
 fn memory(manifest: &Manifest) -> String {
     let memory = &manifest.memory;
+    let peak = if manifest.stages.is_empty() { "" } else { " at the peak" };
     format!(
-        "{} = weights {} + activation {} + inputs and outputs {}",
+        "{}{peak} = weights {} + activation {} + inputs and outputs {}",
         format_bytes(memory.total_bytes),
         format_bytes(memory.weights_bytes),
         format_bytes(memory.activation_bytes),

@@ -1,0 +1,153 @@
+//! The segments of a network, compiled each by itself, and how many there are to be.
+
+use super::{Divisible, Segment};
+use crate::compile::{CompileOptions, Compiled, Watch, compile};
+use crate::manifest::MemoryInfo;
+use crate::stage::Timings;
+use crate::{Result, format_bytes};
+use std::fmt;
+use std::str::FromStr;
+use trtforge_graph::segmentation::SegmentMemory;
+use trtforge_tensorrt::TensorRt;
+
+/// Most stages that are tried where their number is left open.
+const MOST_STAGES: usize = 8;
+/// The share of the peak that one more stage has to save where no budget says when it is enough.
+const LEAST_SAVING: f64 = 0.05;
+
+/// Into how many stages a network is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stages {
+    /// As many as this.
+    Count(usize),
+    /// As few as fit the memory budget; without one, as many as one more saves at least 5 % of the peak.
+    Auto,
+}
+
+/// Why a text is no number of stages.
+#[derive(Debug, thiserror::Error)]
+#[error("write a number of at least 1, or auto")]
+pub struct StagesParseError;
+
+impl FromStr for Stages {
+    type Err = StagesParseError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, StagesParseError> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Self::Auto),
+            (_, Ok(0)) | (_, Err(_)) => Err(StagesParseError),
+            (_, Ok(count)) => Ok(Self::Count(count)),
+        }
+    }
+}
+
+impl fmt::Display for Stages {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(out),
+            Self::Auto => out.write_str("auto"),
+        }
+    }
+}
+
+/// A segment with its engine and what that takes.
+pub(crate) struct CompiledStage {
+    pub(crate) segment: Segment,
+    pub(crate) compiled: Compiled,
+    pub(crate) memory: SegmentMemory,
+}
+
+/// Compiles the segments of a network.
+pub(crate) struct StageCompiler<'a> {
+    pub(crate) tensorrt: &'a TensorRt,
+    pub(crate) options: &'a CompileOptions,
+    pub(crate) watch: &'a Watch<'a>,
+}
+
+impl StageCompiler<'_> {
+    /// Compiles `network` in that many stages. Where the number is open: in the fewest that fit `budget`; where none do, in those with the smallest peak.
+    pub(crate) fn compile(
+        &self,
+        network: &Divisible,
+        stages: Stages,
+        budget: Option<u64>,
+        timings: &mut Timings,
+    ) -> Result<Vec<CompiledStage>> {
+        match (stages, budget) {
+            (Stages::Count(count), _) => self.cut(network, count, timings),
+            (Stages::Auto, None) => self.cut(network, worthwhile(network)?, timings),
+            (Stages::Auto, Some(budget)) => self.fitting(network, budget, timings),
+        }
+    }
+
+    fn fitting(&self, network: &Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+        let mut best: Option<Vec<CompiledStage>> = None;
+        for count in 2..=network.most().min(MOST_STAGES) {
+            // The estimate leaves out gaps between tensors and nothing else, so what it says is too much is too much.
+            let hopeless = network.expected_peak(count).is_none_or(|bytes| bytes > budget);
+            if hopeless && count < network.most().min(MOST_STAGES) {
+                continue;
+            }
+            let compiled = self.cut(network, count, timings)?;
+            let peak = peak(&compiled);
+            if best.as_ref().is_none_or(|best| peak < self::peak(best)) {
+                best = Some(compiled);
+            }
+            if peak <= budget {
+                break;
+            }
+        }
+        best.ok_or_else(|| network.too_many(2))
+    }
+
+    fn cut(&self, network: &Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+        let segments = network.cut(count)?;
+        let mut stages = Vec::with_capacity(count);
+        for (number, segment) in (1..).zip(segments) {
+            self.watch.progress.step(&format!("stage {number} of {count}"));
+            stages.push(self.stage(segment, timings)?);
+            self.watch.cancel.check()?;
+        }
+        let peak = format_bytes(peak(&stages));
+        self.watch.progress.note(&format!("in {count} stages it takes {peak} at its peak"));
+        Ok(stages)
+    }
+
+    fn stage(&self, segment: Segment, timings: &mut Timings) -> Result<CompiledStage> {
+        let compiled = compile(self.tensorrt, &segment.model, &segment.shapes, self.options, timings, self.watch)?;
+        let memory = SegmentMemory {
+            weights_bytes: compiled.memory.weights_bytes.unwrap_or_else(|| segment.model.weights_bytes()),
+            activation_bytes: compiled.memory.activation_bytes.unwrap_or_default(),
+            boundary_bytes: segment.boundary_bytes,
+        };
+        Ok(CompiledStage { segment, compiled, memory })
+    }
+}
+
+/// The number of stages beyond which one more is expected to save little.
+fn worthwhile(network: &Divisible) -> Result<usize> {
+    let peak = |count: usize| network.expected_peak(count).unwrap_or(u64::MAX) as f64;
+    if network.most() < 2 {
+        return Err(network.too_many(2));
+    }
+    let more_pays = |&count: &usize| peak(count + 1) < peak(count) * (1.0 - LEAST_SAVING);
+    Ok((2..network.most().min(MOST_STAGES)).take_while(more_pays).last().map_or(2, |count| count + 1))
+}
+
+fn peak(stages: &[CompiledStage]) -> u64 {
+    stages.iter().map(|stage| stage.memory.total_bytes()).max().unwrap_or(0)
+}
+
+/// Memory of the stage that takes most, in whose time the peak is.
+pub(crate) fn peak_memory(stages: &[CompiledStage]) -> MemoryInfo {
+    let most = stages.iter().max_by_key(|stage| stage.memory.total_bytes());
+    let memory = most.map(|stage| stage.memory).unwrap_or_default();
+    MemoryInfo {
+        weights_bytes: memory.weights_bytes,
+        activation_bytes: memory.activation_bytes,
+        io_bytes: memory.boundary_bytes,
+        total_bytes: memory.total_bytes(),
+        scratch_bytes: stages.iter().filter_map(|stage| stage.compiled.memory.scratch_bytes).max().unwrap_or_default(),
+        by_batch: vec![],
+    }
+}
