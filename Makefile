@@ -71,7 +71,7 @@ loom: ## Try every order of threads at the runtime's queue, responses and sessio
 
 miri: ## Run the runtime's host tests under Miri (rustup +nightly component add miri rust-src)
 	@PROPTEST_CASES=4 MIRIFLAGS='-Zmiri-disable-isolation' $(CARGO) +nightly miri test --package trtforge-runtime --no-default-features --locked --lib --test suite -- \
-		--skip engines --skip plan_file --skip many_threads --skip four_times
+		--skip engines --skip plan_file --skip process:: --skip monitor:: --skip many_threads --skip four_times
 
 lint: setup ## Format, clippy in both flavours and documentation, warnings refused
 	@$(CARGO) fmt --all --check

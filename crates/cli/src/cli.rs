@@ -4,7 +4,7 @@
 
 use crate::args::verbosity::VerbosityArgs;
 use crate::commands::{
-    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, report, run, soak, zoo,
+    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, report, run, soak, watch, zoo,
 };
 use clap::{Parser, Subcommand};
 
@@ -45,6 +45,7 @@ pub enum Command {
     Compare(Box<compare::CompareArgs>),
     Bench(Box<bench::BenchArgs>),
     Report(report::ReportArgs),
+    Watch(watch::WatchArgs),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -65,6 +66,7 @@ impl Command {
             Self::Compare(args) => args.json.json,
             Self::Bench(args) => args.wants_json(),
             Self::Report(args) => args.json.json,
+            Self::Watch(args) => args.json,
             Self::Zoo(args) => args.json.json,
             Self::Completions(_) | Self::Man(_) => false,
         }

@@ -49,7 +49,7 @@ fn memory(chain: &Chain, segment: &RangeInclusive<u32>) -> SegmentMemory {
     let boundary = chain.values.iter().filter(|value| !own(value) && value.first <= to && value.last >= from);
     SegmentMemory {
         weights_bytes: weights.map(|(bytes, _)| bytes).sum(),
-        activation_bytes: segment.clone().map(at).max().unwrap(),
+        activation_bytes: segment.clone().map(at).max().expect("a segment has a step"),
         boundary_bytes: boundary.map(|value| value.bytes).sum(),
     }
 }

@@ -1,5 +1,5 @@
-//! What sessions and the batcher cost beside the engine: an engine that does nothing, and a small model run directly and in a
-//! session.
+//! What sessions, the batcher and a monitor cost beside the engine: an engine that does nothing, and a small model run directly,
+//! in a session, and watched.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use trtforge_graph::Model;
 use trtforge_onnxruntime::{Binding, Buffer, IoInfo, OnnxRuntime, SessionConfig, SharedSession};
+use trtforge_runtime::monitor::{MeetingPlace, Monitor, MonitorOptions, OwnSource};
 use trtforge_runtime::{
     BatchEngine, Batcher, BatcherOptions, Call, ElementType, Engine, Error, Function, Request, Result, Signature,
     TensorInfo,
@@ -131,6 +132,46 @@ fn bound(path: &Path) -> Binding<Block> {
     SharedSession::new(session).bind(inputs, outputs).unwrap()
 }
 
+/// Throughput of a session that is watched each 100 ms, and shown to other processes, beside that of one that is not, in
+/// turns; the median of what is lost.
+fn monitor(_: &mut Criterion) {
+    const TURNS: usize = 41;
+    const WINDOW: Duration = Duration::from_millis(1000);
+    let Some(folder) = std::env::var_os("TRTFORGE_TEST_DATA") else { return };
+    println!("{:<20} {:>14} {:>14} {:>10}", "model", "alone", "watched", "lost");
+    for file in ["mnist_winml.onnx", "yolox_nano_416.onnx"] {
+        let engine = Engine::open(PathBuf::from(&folder).join("models").join(file)).unwrap();
+        let mut session = engine.session(Request::default().into()).unwrap();
+        let mut rate = |watched: bool| {
+            let options = MonitorOptions { shown: MeetingPlace::of_user().ok(), ..MonitorOptions::default() };
+            let monitor =
+                watched.then(|| Monitor::start("bench", OwnSource::engine(&engine).unwrap(), options).unwrap());
+            let counters = monitor.as_ref().map(Monitor::counters);
+            let (start, mut runs) = (Instant::now(), 0u32);
+            while start.elapsed() < WINDOW {
+                session.run().unwrap();
+                counters.iter().for_each(|counters| counters.ran(1));
+                runs += 1;
+            }
+            f64::from(runs) / start.elapsed().as_secs_f64()
+        };
+        rate(true);
+        let mut turns: Vec<[f64; 2]> = Vec::new();
+        for turn in 0..TURNS {
+            let first = turn % 2 == 0;
+            let (one, other) = (rate(first), rate(!first));
+            turns.push(if first { [other, one] } else { [one, other] });
+        }
+        let median = |of: fn(&[f64; 2]) -> f64| {
+            let mut values: Vec<f64> = turns.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (alone, watched, lost) = (median(|it| it[0]), median(|it| it[1]), median(|it| 1.0 - it[1] / it[0]));
+        println!("{file:<20} {alone:>12.1}/s {watched:>12.1}/s {:>8.2} %", 100.0 * lost);
+    }
+}
+
 fn batcher(criterion: &mut Criterion) {
     const REQUESTS: u64 = 100_000;
     let mut group = criterion.benchmark_group("batcher");
@@ -176,5 +217,5 @@ fn batcher(criterion: &mut Criterion) {
     group.bench_function("one request, no delay", |bencher| bencher.iter(|| alone.submit(1).unwrap().wait().unwrap()));
 }
 
-criterion_group!(benches, sessions, batcher, models);
+criterion_group!(benches, sessions, batcher, models, monitor);
 criterion_main!(benches);

@@ -196,6 +196,20 @@ pub enum Error {
         /// The panic's text.
         message: String,
     },
+    /// There is no such process, or it has ended.
+    #[error("no process has the number {pid}")]
+    NoProcess {
+        /// The number.
+        pid: u32,
+    },
+    /// What a process shows of itself to others cannot be understood.
+    #[error("{} does not tell what its process does: {reason}", path.display())]
+    Shown {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The batcher's queue is full; nothing was queued.
     #[error("the queue is full: {capacity} requests wait")]
     QueueFull {
@@ -248,6 +262,8 @@ impl Error {
             Self::WrongElement { .. } => "view the tensor as the type it has",
             Self::OpenShape { .. } => "give the request a range for this input, or a batch if only the first is open",
             Self::Unfit { fault, .. } => return fault.hint(),
+            Self::NoProcess { .. } => "`trtforge watch` without a number lists what runs; `ps` lists all processes",
+            Self::Shown { .. } => "watch it with the version of trtforge that it is",
             Self::QueueFull { .. } => "send fewer requests, or answer this one elsewhere",
             Self::Batch { source, .. } => return source.hint(),
             #[cfg(feature = "onnx")]

@@ -53,6 +53,26 @@
 //! # Ok::<(), trtforge_runtime::Error>(())
 //! ```
 //!
+//! # Watching
+//!
+//! A [`monitor::Monitor`] samples ledger, device and process on a thread of its own, without an allocation per sample, and gives a
+//! recording of the whole run in bounded memory, as CSV or JSON. What goes wrong in it never reaches an inference.
+//!
+//! ```no_run
+//! # use trtforge_runtime::Engine;
+//! use trtforge_runtime::monitor::{Form, MeetingPlace, Monitor, MonitorOptions, OwnSource};
+//!
+//! # let engine = Engine::open("model.onnx")?;
+//! let shown = Some(MeetingPlace::of_user()?); // `trtforge watch` finds this process
+//! let options = MonitorOptions { shown, ..MonitorOptions::default() };
+//! let monitor = Monitor::start("camera 3", OwnSource::engine(&engine)?, options)?;
+//! let counters = monitor.counters(); // counters.ran(batch) after each run
+//! monitor.mark("night mode");
+//! monitor.finish().save("run.csv", Form::Csv)?;
+//! # drop(counters);
+//! # Ok::<(), trtforge_runtime::Error>(())
+//! ```
+//!
 //! # What the ledger does not see
 //!
 //! ONNX Runtime keeps activations, and copies of weights that it lays out anew, in memory of its own; of an ONNX model the
@@ -86,7 +106,9 @@ mod engine;
 mod error;
 pub mod leak;
 pub mod ledger;
+pub mod monitor;
 pub mod pool;
+pub mod process;
 mod session;
 mod shape;
 mod sync;

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use trtforge_runtime::monitor::{MeetingPlace, Monitor, MonitorOptions, OwnSource};
 use trtforge_runtime::{
     BatchEngine, Batcher, BatcherOptions, Call, ElementType, Engine, Function, Request, Response, Result, Sample,
     Session, SessionEngine, Shape, Signature, TensorInfo,
@@ -231,6 +232,31 @@ fn measuring_allocates_nothing_and_sees_what_the_engine_allocates() {
     let wasteful = per_inference(Engine::function("wasteful", Wasteful).unwrap());
     // Runs under way at either end are counted on one side only.
     assert!((0.9..1.1).contains(&wasteful), "{wasteful}");
+}
+
+#[test]
+fn samples_are_taken_and_shown_without_allocating() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let shown = Some(MeetingPlace::at(folder.path().join("place")));
+    let interval = Duration::from_millis(1);
+    let options = MonitorOptions { interval, buckets: 16, shown, ..MonitorOptions::default() };
+    let engine = Engine::function("sum", Sum).unwrap();
+    let mut session = engine.session(Request::batch(2).into()).unwrap();
+    let monitor = Monitor::start("sums", OwnSource::engine(&engine).unwrap(), options).unwrap();
+    let counters = monitor.counters();
+    monitor.mark("begun");
+    let count = allocations(|| {
+        let since = monitor.latest().map(|sample| sample.at);
+        while monitor.latest().map(|sample| sample.at) == since {
+            session.run().unwrap();
+            counters.ran(2);
+        }
+    });
+    let recording = monitor.finish();
+    assert!(recording.faults.first.is_none() && recording.unpublished.first.is_none(), "{:?}", recording.notes());
+    assert!(recording.samples() > ROUNDS);
+    assert_eq!(count, 0);
 }
 
 #[cfg(feature = "onnx")]

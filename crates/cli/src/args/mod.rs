@@ -5,6 +5,7 @@ pub mod calibration;
 pub mod duration;
 pub mod json;
 pub mod model;
+pub mod monitor;
 pub mod pipeline;
 pub mod precision;
 pub mod samples;

@@ -13,6 +13,7 @@ pub use arguments::BenchArgs;
 
 use crate::args::verbosity::{ProgressStyle, VerbosityArgs};
 use crate::file_kind::{self, FileKind};
+use crate::monitored::Monitored;
 use crate::progress::Terminal;
 use crate::{counted_allocations, standard_output};
 use anyhow::{Result, bail};
@@ -43,14 +44,13 @@ fn measure(args: &MeasureArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let engine = EngineOptions { threads: args.threads, gpu: args.gpu, ..EngineOptions::default() }.open(file)?;
     let (matrix, mut notes) = Matrix::new(&engine, args)?;
     let destinations = Destinations::prepare(args)?;
+    let monitored = Monitored::start(&args.monitor, "bench", file, &engine)?;
     counted_allocations::start();
-    let mut runs = Vec::new();
-    for measurement in &matrix.measurements {
-        let mut run = one(&engine, measurement, args, &terminal)?;
-        run.clocks = (!engine.is_unified()).then(|| Clocks::now(args.gpu)).flatten();
-        notes.extend(doubts(&run));
-        runs.push(run);
-    }
+    let measured = all(&engine, &matrix, args, &terminal, &monitored);
+    // A run that failed is worth looking at, too.
+    let recorded = monitored.finish(&terminal);
+    let runs = measured?;
+    runs.iter().for_each(|run| notes.extend(doubts(run)));
     let report = Report {
         schema: SCHEMA,
         kind: KIND.to_owned(),
@@ -64,24 +64,50 @@ fn measure(args: &MeasureArgs, verbosity: &VerbosityArgs) -> Result<()> {
     report.notes.iter().for_each(|note| terminal.note(note));
     destinations.write(&report)?;
     match args.json.json {
-        true => standard_output::write_json(&report),
-        false => standard_output::write(table::text(&report)),
+        true => standard_output::write_json(&report)?,
+        false => standard_output::write(table::text(&report))?,
     }
+    recorded
 }
 
-fn one(engine: &Engine, measurement: &Measurement, args: &MeasureArgs, terminal: &Terminal) -> Result<Run> {
+fn all(
+    engine: &Engine,
+    matrix: &Matrix,
+    args: &MeasureArgs,
+    terminal: &Terminal,
+    monitored: &Monitored,
+) -> Result<Vec<Run>> {
+    let each = matrix.measurements.iter().map(|measurement| {
+        let mut run = one(engine, measurement, args, terminal, monitored)?;
+        run.clocks = (!engine.is_unified()).then(|| Clocks::now(args.gpu)).flatten();
+        Ok(run)
+    });
+    each.collect()
+}
+
+fn one(
+    engine: &Engine,
+    measurement: &Measurement,
+    args: &MeasureArgs,
+    terminal: &Terminal,
+    monitored: &Monitored,
+) -> Result<Run> {
     let tell = |stage| {
         let what = match stage {
             Stage::WarmUp => "warm-up",
             Stage::Measure => "measure",
         };
-        terminal.step(&format!("{measurement}: {what}"));
+        let step = format!("{measurement}: {what}");
+        terminal.step(&step);
+        monitored.mark(&step);
     };
+    let counters = monitored.counters();
     let settings = Settings {
         duration: args.duration,
         warm_up: args.warmup,
         seed: args.seed,
         allocations: Some(counted_allocations::so_far),
+        counters: Some(&counters),
         tell: &tell,
     };
     Ok(match measurement {

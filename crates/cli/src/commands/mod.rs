@@ -16,6 +16,7 @@ pub mod quantize;
 pub mod report;
 pub mod run;
 pub mod soak;
+pub mod watch;
 pub mod zoo;
 
 /// Runs the command that was asked for.
@@ -35,6 +36,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Soak(args) => soak::run(args, &cli.verbosity),
         Command::Bench(args) => bench::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
+        Command::Watch(args) => watch::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -45,7 +45,7 @@ pub struct ReportArgs {
     /// Output of `trtforge soak --json` to include
     #[arg(long, value_name = "FILE.json")]
     soak: Option<PathBuf>,
-    /// Record of memory over time to include, as the memory monitor writes it
+    /// Recording of `--monitor FILE.json` to include
     #[arg(long, value_name = "FILE.json")]
     monitor: Option<PathBuf>,
     /// Replace a file that is no report

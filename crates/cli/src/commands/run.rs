@@ -13,6 +13,7 @@ pub use arguments::RunArgs;
 
 use crate::failure::Failure;
 use crate::file_kind::{self, FileKind};
+use crate::monitored::Monitored;
 use crate::progress::Terminal;
 use crate::{args::verbosity::VerbosityArgs, interrupt, standard_output};
 use anyhow::{Result, bail};
@@ -22,6 +23,7 @@ use report::Report;
 use std::time::Instant;
 use trtforge_builder::samples::{Batch, Samples, UnreadableTally};
 use trtforge_builder::{CancelFlag, Config, Error, Progress, counted};
+use trtforge_runtime::monitor::Counters;
 use trtforge_runtime::{Engine, EngineOptions, Session, SessionOptions, Ticket};
 
 /// Runs everything, then reports.
@@ -37,21 +39,26 @@ pub fn run(args: &RunArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let feed = Feed::new(&engine, args, config)?;
     let samples = feed.open(args)?;
     tell_conversions(&samples, &terminal);
+    let monitored = Monitored::start(&args.monitor, "run", &args.file, &engine)?;
     let mut session = session(&engine, &feed, args)?;
     let mut outputs = Outputs::create(engine.signature(), args.output.as_deref(), args.separate, samples.batch())?;
     let start = Instant::now();
     terminal.step("run");
-    let mut runs = Runs { session: &mut session, outputs: &mut outputs, rows: Vec::new(), tickets: Vec::new() };
-    let unreadable = runs.all(&samples, &terminal, &cancel)?;
-    let rows = runs.rows;
-    let seconds = start.elapsed().as_secs_f64();
+    let (rows, tickets, counters) = (Vec::new(), Vec::new(), monitored.counters());
+    let mut runs = Runs { session: &mut session, outputs: &mut outputs, rows, tickets, counters };
+    let unreadable = runs.all(&samples, &terminal, &cancel);
+    let (rows, seconds) = (runs.rows, start.elapsed().as_secs_f64());
+    // A run that failed is worth looking at, too.
+    let recorded = monitored.finish(&terminal);
+    let unreadable = unreadable?;
     outputs.name_rows(&rows)?;
     terminal.finish();
     let report = Report::new(&engine, &session, &feed, &samples, outputs.commit()?, seconds, &unreadable);
     match args.json.json {
-        true => standard_output::write_json(&report),
-        false => standard_output::write(report.text()),
+        true => standard_output::write_json(&report)?,
+        false => standard_output::write(report.text())?,
     }
+    recorded
 }
 
 fn session(engine: &Engine, feed: &Feed, args: &RunArgs) -> Result<Session> {
@@ -84,6 +91,7 @@ struct Runs<'r> {
     rows: Vec<String>,
     /// Slot, ticket and number of rows of each run that is not collected yet.
     tickets: Vec<(usize, Ticket, usize)>,
+    counters: Counters,
 }
 
 impl Runs<'_> {
@@ -133,6 +141,7 @@ impl Runs<'_> {
     fn collect(&mut self) -> Result<()> {
         let (slot, ticket, rows) = self.tickets.remove(0);
         self.session.wait(ticket)?;
+        self.counters.ran(rows as u64);
         self.outputs.take(&mut self.session.slot(slot)?, rows)
     }
 }

@@ -1,9 +1,11 @@
 //! `trtforge soak`: runs a model or an engine over and over, and says whether anything grows.
 
 use crate::args::json::JsonArgs;
+use crate::args::monitor::MonitorArgs;
 use crate::args::verbosity::VerbosityArgs;
 use crate::failure::Failure;
 use crate::file_kind::{self, FileKind};
+use crate::monitored::Monitored;
 use crate::progress::Terminal;
 use crate::table::Table;
 use crate::{interrupt, standard_output};
@@ -46,6 +48,9 @@ pub struct SoakArgs {
     /// Number of the GPU
     #[arg(long, value_name = "N", default_value_t = 0)]
     gpu: u32,
+    /// Files for a recording.
+    #[command(flatten)]
+    monitor: MonitorArgs,
     /// Form of the report.
     #[command(flatten)]
     pub json: JsonArgs,
@@ -65,11 +70,13 @@ pub fn run(args: &SoakArgs, verbosity: &VerbosityArgs) -> Result<()> {
             .ledger()
             .set_budget(trtforge_runtime::Budget { device_bytes: Some(budget.bytes()), ..Default::default() });
     }
+    let monitored = Monitored::start(&args.monitor, "soak", &args.file, &engine)?;
     let soak = Soak {
         iterations: args.iterations,
         duration: args.duration.map(Duration::from_secs),
         request: args.request(&engine),
         recreate: args.recreate,
+        counters: monitored.counters(),
         ..Soak::default()
     };
     terminal.step("soak");
@@ -77,7 +84,10 @@ pub fn run(args: &SoakArgs, verbosity: &VerbosityArgs) -> Result<()> {
         terminal.advance_steadily("inferences", done, args.iterations);
         !cancel.is_cancelled()
     };
-    let soaked = soak.run(&engine, |session| args.shape_slots(session), tell)?;
+    let soaked = soak.run(&engine, |session| args.shape_slots(session), tell);
+    // A run that failed is worth looking at, too.
+    let recorded = monitored.finish(&terminal);
+    let soaked = soaked?;
     terminal.finish();
     match args.json.json {
         true => standard_output::write_json(&report(&soaked))?,
@@ -85,7 +95,7 @@ pub fn run(args: &SoakArgs, verbosity: &VerbosityArgs) -> Result<()> {
     }
     let leaks: Vec<&str> = soaked.leaks().map(|watch| watch.what.name()).collect();
     if leaks.is_empty() {
-        return Ok(());
+        return recorded;
     }
     bail!(
         Failure::check(format!("something leaks: {}", leaks.join("; ")))

@@ -159,7 +159,11 @@ fn of_runtime(error: &RuntimeError) -> Kind {
         | RuntimeError::NoCommonProfile { .. }
         | RuntimeError::OpenShape { .. }
         | RuntimeError::Request { .. } => Kind::Usage,
-        RuntimeError::Unfit { .. } | RuntimeError::Io { .. } => Kind::BadInput,
+        RuntimeError::Io { action: "write" | "use", source, .. } => of_io(source),
+        RuntimeError::Unfit { .. }
+        | RuntimeError::Io { .. }
+        | RuntimeError::NoProcess { .. }
+        | RuntimeError::Shown { .. } => Kind::BadInput,
         RuntimeError::Onnx(error) => of_onnx_runtime(error),
         RuntimeError::Model(error) => of_graph(error),
         RuntimeError::TensorRt(error) => of_tensorrt(error),

@@ -1,13 +1,10 @@
 //! Lines through points, each with its name beside the plot.
 
-use super::{Area, COLOURS, FONT, LEGEND_ROW, undrawn};
+use super::{Area, COLOURS, FONT, LEGEND_ROW, LEGEND_WIDTH, undrawn};
 use anyhow::Result;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use std::ops::Range;
-
-/// Where names of lines stand, right of the plot.
-const LEGEND_WIDTH: u32 = 270;
 
 /// A line with its name and the points that it joins.
 #[derive(Debug, Clone, PartialEq)]

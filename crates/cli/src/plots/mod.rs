@@ -4,16 +4,22 @@ mod bars;
 mod depth;
 mod files;
 mod lines;
+mod panel;
 
 pub use bars::{Bar, bars, bars_height};
 pub use depth::{Curve, depth};
 pub use files::PlotFiles;
 pub use lines::{Line, lines};
+pub use panel::{Event, Panel, Trace, events_height, list_events};
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+/// Width of a picture that is a file of its own, in pixels.
+pub const WIDTH: u32 = 1200;
+/// Bytes of a mebibyte, which is what memory is drawn in.
+pub const MEBIBYTE: f64 = 1_048_576.0;
 const FONT: &str = "sans-serif";
 /// Colours that are told apart in print and by most eyes, after Okabe and Ito. When they are used up, lines are dashed.
 const COLOURS: [RGBColor; 7] = [
@@ -27,7 +33,8 @@ const COLOURS: [RGBColor; 7] = [
 ];
 /// Where names stand in a column of their own: the height of each.
 const LEGEND_ROW: i32 = 22;
-const MEBIBYTE: f64 = 1_048_576.0;
+/// The width of that column, right of the plot.
+const LEGEND_WIDTH: u32 = 270;
 
 /// A part of a picture that plots draw on.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -60,6 +67,14 @@ pub fn picture(
         root.present().map_err(undrawn)?;
     }
     Ok(text)
+}
+
+/// Draws what stands above several plots.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub fn heading(area: &Area<'_>, text: &str) -> Result<()> {
+    area.draw(&Text::new(text, (14, 12), (FONT, 18))).map_err(undrawn)
 }
 
 /// An error of the drawing library, whose types differ from call to call.

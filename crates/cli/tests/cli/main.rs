@@ -22,4 +22,5 @@ mod report;
 mod run;
 mod soak;
 mod usage;
+mod watch;
 mod zoo;

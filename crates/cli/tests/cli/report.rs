@@ -119,7 +119,7 @@ fn what_was_measured_and_what_a_newer_manifest_says_is_taken_in() {
     let folder = folder_with_classifier();
     build(folder.path());
     let bench = ["bench", "model.onnx", "-q", "--duration", "200ms", "--warmup", "0s", "-o", "bench.json"];
-    run_in(folder.path(), &bench).success();
+    run_in(folder.path(), &[&bench[..], &["--monitor", "recorded.json"]].concat()).success();
     let soak = run_in(folder.path(), &["soak", "model.onnx", "-q", "--iterations", "400", "--json"]).success().stdout;
     std::fs::write(folder.path().join("soak.json"), soak).expect("written");
     let recording = json!({
@@ -146,6 +146,11 @@ fn what_was_measured_and_what_a_newer_manifest_says_is_taken_in() {
         assert!(page.text.contains(word), "{word}");
     }
     assert_eq!(page.elements["script"], 1);
+    report(folder.path(), &["--monitor", "recorded.json"]).success();
+    let page = Page::read(&folder.path().join("out.html"));
+    for word in ["Memory over time: bench model.onnx", "resident", "warm-up"] {
+        assert!(page.text.contains(word), "{word}");
+    }
     let foreign = report(folder.path(), &["--bench", "soak.json"]).failure(4);
     assert!(foreign.contains("is no report of `trtforge bench`"), "{foreign}");
     for flag in ["--soak", "--monitor"] {

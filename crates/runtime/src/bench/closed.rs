@@ -10,6 +10,7 @@ use super::warm_up::WarmUp;
 use super::{inputs, session};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::monitor::Counters;
 use crate::session::{Session, Ticket};
 
 /// Measures an engine in a closed loop: as many runs under way as there are streams, the next as soon as one has ended.
@@ -22,7 +23,7 @@ pub fn closed(engine: &Engine, asked: &Closed, settings: &Settings<'_>) -> Resul
     inputs::fill(&mut session, settings.seed)?;
     let shapes = session::shapes(&mut session)?;
     let batch = session::batch(engine, &shapes);
-    let mut ring = Ring::new(session)?;
+    let mut ring = Ring::new(session, batch, settings.counters)?;
     (settings.tell)(Stage::WarmUp);
     let warm_up = ring.warm_up(settings.warm_up)?;
     (settings.tell)(Stage::Measure);
@@ -50,10 +51,13 @@ pub fn closed(engine: &Engine, asked: &Closed, settings: &Settings<'_>) -> Resul
 }
 
 /// A session whose slots are all busy, the oldest run first.
-struct Ring {
+struct Ring<'s> {
     session: Session,
     flights: Vec<Flight>,
     oldest: usize,
+    /// Inferences in a run.
+    batch: u64,
+    counters: Option<&'s Counters>,
 }
 
 /// A run, and what giving it to the engine took.
@@ -77,10 +81,10 @@ struct Measured {
     phases: PhaseRecorder,
 }
 
-impl Ring {
-    fn new(mut session: Session) -> Result<Self> {
+impl<'s> Ring<'s> {
+    fn new(mut session: Session, batch: u64, counters: Option<&'s Counters>) -> Result<Self> {
         let flights = (0..session.slots()).map(|slot| Flight::begin(&mut session, slot)).collect::<Result<_>>()?;
-        Ok(Self { session, flights, oldest: 0 })
+        Ok(Self { session, flights, oldest: 0, batch, counters })
     }
 
     /// Waits for the oldest run, tells it to `ended` and begins the next in its slot.
@@ -95,6 +99,7 @@ impl Ring {
             State::Ended(took) => took,
         };
         ended(flight, took, &self.session);
+        self.counters.into_iter().for_each(|counters| counters.ran(self.batch));
         *flight = Flight::begin(&mut self.session, slot)?;
         self.oldest = (slot + 1) % self.flights.len();
         Ok(())

@@ -16,6 +16,7 @@ use crate::batcher::{BatchEngine, Batcher, BatcherOptions, Response, Sample, Ses
 use crate::bytes::mib;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::monitor::Counters;
 use crate::shape::Shape;
 
 /// Most memory of requests that wait, in bytes; it bounds how far behind an engine that is too slow can fall.
@@ -43,7 +44,8 @@ pub fn open(engine: &Engine, asked: &Open, settings: &Settings<'_>) -> Result<Ru
         let mode =
             session::mode(Loop::Open, engine, &asked.closed, batch, asked.closed.cuda_graph && !engine.is_unified());
         prepared = Some((shapes, mode));
-        sessions.push(Observed { engine: SessionEngine::new(session)?, tally: Arc::clone(&tally) });
+        let (tally, counters) = (Arc::clone(&tally), settings.counters.cloned().unwrap_or_default());
+        sessions.push(Observed { engine: SessionEngine::new(session)?, tally, counters });
     }
     let Some((shapes, mode)) = prepared else {
         let reason = "a measurement has at least one";
@@ -143,6 +145,7 @@ impl Tally {
 struct Observed {
     engine: SessionEngine,
     tally: Arc<Tally>,
+    counters: Counters,
 }
 
 impl BatchEngine for Observed {
@@ -154,7 +157,9 @@ impl BatchEngine for Observed {
     }
 
     fn run(&mut self, inputs: &mut [Sample], outputs: &mut Vec<Result<Sample>>) -> Result<()> {
+        let batch = inputs.len() as u64;
         self.engine.run(inputs, outputs)?;
+        self.counters.ran(batch);
         if self.tally.measuring.load(Ordering::Acquire) {
             let mut records = self.tally.lock();
             records.batches += 1;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::monitor::Counters;
 use crate::shape::Shape;
 
 /// What all measurements of a report have in common.
@@ -17,6 +18,8 @@ pub struct Settings<'s> {
     pub seed: u64,
     /// Tells how many times the process has allocated so far, where somebody counts.
     pub allocations: Option<fn() -> u64>,
+    /// Counts inferences for a monitor, warm-up included.
+    pub counters: Option<&'s Counters>,
     /// Told what begins. It is not called while anything is measured.
     pub tell: &'s dyn Fn(Stage),
 }
@@ -25,7 +28,7 @@ impl Default for Settings<'_> {
     /// 5 s, warm-up of at most 5 s, nobody counts and nobody is told.
     fn default() -> Self {
         let five = Duration::from_secs(5);
-        Self { duration: five, warm_up: five, seed: 1, allocations: None, tell: &|_| {} }
+        Self { duration: five, warm_up: five, seed: 1, allocations: None, counters: None, tell: &|_| {} }
     }
 }
 

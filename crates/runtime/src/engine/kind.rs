@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::function::{Function, MAX_TENSORS};
 use super::layout::shapes_by_name;
 use super::{EngineFault, Layout, Request, ShapeRange, Signature};
-use crate::device::{Device, Host};
+use crate::device::{Device, Host, MemoryInfo};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
@@ -43,6 +43,21 @@ impl Kind {
             Self::Function { host, .. } => host.is_unified(),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(engine) => engine.gpu.is_unified(),
+        }
+    }
+
+    /// Tells the memory of its device, without keeping the engine.
+    pub(crate) fn memory(&self) -> Box<dyn Fn() -> Result<MemoryInfo> + Send> {
+        fn of<D: Device>(device: &D) -> Box<dyn Fn() -> Result<MemoryInfo> + Send> {
+            let device = device.clone();
+            Box::new(move || device.memory_info())
+        }
+        match self {
+            #[cfg(feature = "onnx")]
+            Self::Onnx { host, .. } => of(host),
+            Self::Function { host, .. } => of(host),
+            #[cfg(feature = "tensorrt")]
+            Self::TensorRt(engine) => of(&engine.gpu),
         }
     }
 

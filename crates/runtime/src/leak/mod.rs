@@ -12,13 +12,12 @@
 //! How fast it grows is the median of the slopes between all blocks (H. Theil 1950, P. K. Sen 1968). A warm-up that takes longer
 //! than about a third of the whole run looks like a leak; a longer run tells them apart.
 
-mod process;
 mod soak;
 mod statistics;
 
 use std::fmt;
 
-pub use process::ProcessSample;
+pub use crate::process::ProcessSample;
 pub use soak::{Soak, Soaked, Watch, Watched};
 
 use statistics::{mann_kendall, median, theil_sen};

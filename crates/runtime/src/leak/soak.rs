@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{LeakTest, ProcessSample, Verdict};
 use crate::engine::{Engine, Request};
 use crate::error::{Error, Result};
+use crate::monitor::Counters;
 use crate::session::{Session, SessionOptions};
 
 /// How long, and how much of it differs.
@@ -20,11 +21,14 @@ pub struct Soak {
     pub recreate: u64,
     /// Samples that are noted in all.
     pub samples: u64,
+    /// Counts inferences, for a monitor.
+    pub counters: Counters,
 }
 
 impl Default for Soak {
     fn default() -> Self {
-        Self { iterations: 10_000, duration: None, request: Request::default(), recreate: 500, samples: 400 }
+        let counters = Counters::default();
+        Self { iterations: 10_000, duration: None, request: Request::default(), recreate: 500, samples: 400, counters }
     }
 }
 
@@ -130,11 +134,12 @@ impl Soak {
                     fresh
                 }
             };
-            if let Some(batch) = self.request.batch.filter(|batch| *batch > 1) {
-                // An engine of one batch refuses others, and keeps its own.
-                let _ = current.set_batch(done % batch + 1);
-            }
+            let most = self.request.batch.unwrap_or(1);
+            let batch = done % most.max(1) + 1;
+            // An engine of one batch refuses others, and keeps its own.
+            let ran = if most > 1 && current.set_batch(batch).is_err() { most } else { batch };
             current.run()?;
+            self.counters.ran(ran);
             done += 1;
             if done % between == 0 {
                 let values = values(engine)?;
@@ -156,6 +161,7 @@ impl Soak {
 fn values(engine: &Engine) -> Result<[u64; Watched::ALL.len()]> {
     let unread = |source| Error::Io { action: "read", path: "/proc/self".into(), source };
     let process = ProcessSample::read(None).map_err(unread)?;
+    let open_files = process.open_files.ok_or_else(|| unread(std::io::ErrorKind::PermissionDenied.into()))?;
     let held = engine.ledger().held().total_bytes();
-    Ok([held, process.resident_bytes, process.virtual_bytes, process.open_files, process.threads])
+    Ok([held, process.resident_bytes, process.virtual_bytes, open_files, process.threads])
 }

@@ -14,6 +14,7 @@ const SHORT: Settings<'static> = Settings {
     warm_up: Duration::from_millis(20),
     seed: 3,
     allocations: None,
+    counters: None,
     tell: &|_| {},
 };
 

@@ -1,7 +1,8 @@
 //! The GPU device. Without a driver its absence is tried; the rest needs a GPU and passes, saying so, where there is none.
 
 use trtforge_runtime::device::{Cuda, Device};
-use trtforge_runtime::{Class, Error, Memory};
+use trtforge_runtime::monitor::{OwnSource, ProcessSource, Quantity, Source, Values};
+use trtforge_runtime::{Class, Error, Ledger, Memory};
 
 fn gpu() -> Option<Cuda> {
     match Cuda::open(0) {
@@ -132,4 +133,28 @@ fn what_is_freed_is_free_and_streams_may_go_with_work_under_way() {
     }
     assert!(gpu.memory_info().unwrap().free_bytes + (8 << 20) >= before, "nothing of 2.5 GiB stays");
     drop(warm);
+}
+
+#[test]
+fn a_monitor_sees_what_is_allocated_on_the_gpu() {
+    const BYTES: u64 = 512 << 20;
+    let Some(gpu) = gpu() else { return };
+    let mut own = OwnSource::device(Ledger::default(), gpu.clone()).unwrap();
+    let mut system = ProcessSource::new(std::process::id()).unwrap();
+    let mut look = || {
+        let (mut mine, mut told) = (Values::default(), Values::default());
+        own.look(&mut mine).unwrap();
+        system.look(&mut told).unwrap();
+        (mine.get(Quantity::DeviceUsed).unwrap(), told.get(Quantity::GpuProcess))
+    };
+    let before = look();
+    let block = gpu.allocate(Class::Io, BYTES).unwrap();
+    let after = look();
+    assert!(after.0 >= before.0 + BYTES, "{before:?} {after:?}");
+    match before.1.zip(after.1) {
+        Some((before, after)) => assert!(after >= before + BYTES, "{before} {after}"),
+        // In a container the driver knows processes by other numbers.
+        None => eprintln!("the driver does not tell what this process holds"),
+    }
+    drop(block);
 }

@@ -17,6 +17,7 @@ mod gpu_check;
 mod ledgers;
 #[cfg(feature = "onnx")]
 mod models;
+mod monitor;
 mod pools;
 mod sessions;
 #[cfg(all(feature = "onnx", feature = "tensorrt", not(feature = "tensorrt-enterprise")))]

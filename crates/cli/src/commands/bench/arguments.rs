@@ -3,6 +3,7 @@
 use super::compare::CompareArgs;
 use crate::args::duration;
 use crate::args::json::JsonArgs;
+use crate::args::monitor::MonitorArgs;
 use crate::failure::Failure;
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -110,6 +111,9 @@ pub struct MeasureArgs {
     /// Plot throughput against p99 and the distribution of latency: one file, or one for each in a folder
     #[arg(long, value_name = "FILE.svg|DIR")]
     pub svg: Option<PathBuf>,
+    /// Files for a recording.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
     /// Form of the report.
     #[command(flatten)]
     pub json: JsonArgs,

@@ -1,13 +1,12 @@
 //! Plots of a report, as SVG: throughput against p99, and how latency is distributed.
 
-use crate::plots::{Area, Background, Line, lines, picture};
+use crate::plots::{Area, Background, Line, WIDTH, lines, picture};
 use anyhow::Result;
 use trtforge_runtime::bench::{Mode, Report, Run};
 
 /// Files of the plots where each has its own, in the order of [`svg`].
 pub const NAMES: [&str; 2] = ["throughput-p99.svg", "latency.svg"];
 
-const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 560;
 
 /// A picture of the report: of one plot, or of both, one above the other.

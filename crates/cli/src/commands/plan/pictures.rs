@@ -1,13 +1,12 @@
 //! A plan as plots: memory over the network's depth, and bars by class.
 
-use crate::plots::{Background, Bar, Curve, bars, bars_height, depth, picture};
+use crate::plots::{Background, Bar, Curve, WIDTH, bars, bars_height, depth, picture};
 use anyhow::Result;
 use std::path::PathBuf;
 
 /// Files of the plots where each has its own, in the order of [`Pictures::svg`].
 pub const NAMES: [&str; 2] = ["memory-depth.svg", "memory-classes.svg"];
 
-const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 520;
 const CLASSES: [&str; 3] = ["weights", "activation", "inputs and outputs"];
 

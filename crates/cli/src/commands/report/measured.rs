@@ -3,13 +3,12 @@
 use super::elements::{Cell, broad_figure, number, table, text};
 use super::sources::{MonitorView, SoakView, WatchedRow};
 use crate::commands::bench::plot;
-use crate::plots::{Background, Line, lines, picture};
+use crate::plots::{Background, Line, MEBIBYTE, lines, picture};
 use anyhow::Result;
 use maud::{Markup, html};
 use trtforge_builder::{counted, format_bytes};
 use trtforge_runtime::bench::{Report, Run};
 
-const MEBIBYTE: f64 = 1_048_576.0;
 /// Series of a recording that would dwarf the others, or are limits.
 const NOT_DRAWN: [&str; 4] = ["virtual_bytes", "device_free_bytes", "device_budget_bytes", "pinned_budget_bytes"];
 /// What a soak watches that is not bytes.

@@ -16,10 +16,7 @@ use std::path::{Path, PathBuf};
 use trtforge_builder::passes::ResolvedShapes;
 use trtforge_builder::{Manifest, Progress, digest};
 use trtforge_graph::{Lifetime, Model, Storage, known_lifetimes, memory_plan};
-use trtforge_runtime::bench;
-
-/// What the field `kind` of a recording says.
-const RECORDING: &str = "trtforge recording";
+use trtforge_runtime::{bench, monitor};
 
 /// Everything that a page says.
 pub struct Sources {
@@ -152,7 +149,7 @@ impl Sources {
             model: model_view(&manifest, &args.engine),
             bench: args.bench.as_deref().map(bench_file::read).transpose()?,
             soak: args.soak.as_deref().map(|path| read_json(path, "output of `trtforge soak --json`")).transpose()?,
-            monitor: args.monitor.as_deref().map(monitor).transpose()?,
+            monitor: args.monitor.as_deref().map(recording).transpose()?,
             manifest,
         })
     }
@@ -196,10 +193,10 @@ fn walk(path: &Path, manifest: &Manifest) -> Result<ModelView> {
     Ok(ModelView { path: path.to_owned(), live_bytes, peak })
 }
 
-fn monitor(path: &Path) -> Result<MonitorView> {
+fn recording(path: &Path) -> Result<MonitorView> {
     const WHAT: &str = "recording of memory over time";
     let recording: MonitorView = read_json(path, WHAT)?;
-    if recording.kind != RECORDING {
+    if recording.kind != monitor::KIND {
         bail!(Failure::input(format!("{} is no {WHAT}", path.display())));
     }
     Ok(recording)

@@ -1,6 +1,7 @@
 //! The flags of `trtforge run`.
 
 use crate::args::json::JsonArgs;
+use crate::args::monitor::MonitorArgs;
 use crate::failure::Failure;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -53,6 +54,9 @@ pub struct RunArgs {
     /// Replay runs from CUDA graphs, on a GPU
     #[arg(long)]
     pub cuda_graph: bool,
+    /// Files for a recording.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
     /// Form of the report.
     #[command(flatten)]
     pub json: JsonArgs,
