@@ -89,6 +89,7 @@ pub mod ledger;
 pub mod pool;
 mod session;
 mod shape;
+mod stages;
 mod sync;
 
 pub use batcher::{BatchEngine, Batcher, BatcherOptions, BatcherStatistics, Response, Sample, SessionEngine};
@@ -104,3 +105,4 @@ pub use ledger::{Budget, Holder, Ledger, Plan, Refusal, Scope};
 pub use pool::{Pool, PoolLimits, PoolStatistics};
 pub use session::{GraphState, RunTiming, Session, SessionOptions, Slot, Ticket, Workspace};
 pub use shape::{MAX_RANK, Shape};
+pub use stages::{Stage, StageStatistics};
