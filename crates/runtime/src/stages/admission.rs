@@ -104,18 +104,21 @@ impl<D: StageDevice> Admitted<D> {
         let loaded = store.loaded_bytes();
         let of_ledger =
             self.staged.ledger().room_bytes().map(|room| room.saturating_add(loaded).saturating_sub(missing));
-        [of_ledger, self.room_of_session(stage)].into_iter().flatten().min()
+        [of_ledger, self.room_of_session(stage, self.sizes.activations[stage])].into_iter().flatten().min()
     }
 
-    fn room_of_session(&self, stage: usize) -> Option<u64> {
-        let held = self.sizes.kept_bytes().saturating_add(self.sizes.turn_bytes(stage));
+    fn room_of_session(&self, stage: usize, activation: u64) -> Option<u64> {
+        let blocks = self.sizes.kept_bytes().saturating_add(self.sizes.live_bytes(stage));
+        let held = blocks.saturating_add(activation);
         self.limit.map(|limit| limit.saturating_sub(held))
     }
 
-    /// That what is loaded, which may weigh more than it was said to, is within the session's limit. What other sessions
-    /// keep is theirs.
-    pub(crate) fn check(&self, store: &Store<D::Runner>, stage: usize) -> Result<()> {
-        let Some(have_bytes) = self.room_of_session(stage).filter(|_| store.resident == 0) else { return Ok(()) };
+    /// That what is loaded, and what a run of it needs beside its tensors, which both may be more than was said, are within
+    /// the session's limit. What other sessions keep is theirs.
+    pub(crate) fn check(&self, store: &Store<D::Runner>, stage: usize, activation: u64) -> Result<()> {
+        let Some(have_bytes) = self.room_of_session(stage, activation).filter(|_| store.resident == 0) else {
+            return Ok(());
+        };
         let need_bytes = store.loaded_bytes();
         if need_bytes <= have_bytes {
             return Ok(());

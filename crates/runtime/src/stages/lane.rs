@@ -56,15 +56,28 @@ impl<D: StageDevice> StagedLane<D> {
             allocator,
             admitted: Arc::clone(admitted),
         };
-        for number in 0..chain.tensors.len() {
-            if admitted.is_resident || sizes.stays(number) {
-                lane.allocate(number)?;
-            }
-        }
         if admitted.is_resident {
+            (0..lane.blocks.len()).try_for_each(|number| lane.allocate(number))?;
             lane.settle()?;
+        } else {
+            lane.allocate_kept()?;
         }
         Ok(lane)
+    }
+
+    /// Allocates what stays between runs. Stages that earlier sessions left loaded go where they take the room for it.
+    fn allocate_kept(&mut self) -> Result<()> {
+        let admitted = Arc::clone(&self.admitted);
+        let kept: Vec<usize> = (0..self.blocks.len()).filter(|&number| admitted.sizes.stays(number)).collect();
+        let mut store = admitted.staged.lock();
+        let allocated = kept.iter().try_for_each(|&number| self.allocate(number));
+        match allocated {
+            Err(error) if error.is_out_of_memory() => {
+                store.give_up_others(None);
+                kept.iter().try_for_each(|&number| self.allocate(number))
+            }
+            allocated => allocated,
+        }
     }
 
     /// Takes the stages that stay, and one activation block for all of them.
@@ -157,7 +170,7 @@ impl<D: StageDevice> StagedLane<D> {
             if !error.is_out_of_memory() {
                 return Err(error);
             }
-            store.give_up_others(stage);
+            store.give_up_others(Some(stage));
             self.bring(store, stage)
         });
         let ran = brought.and_then(|()| self.run_loaded(store, stage));
@@ -178,15 +191,16 @@ impl<D: StageDevice> StagedLane<D> {
         let weights = staged.weights(store)[stage];
         if !store.make_room(stage, (stage, weights), admitted.room(store, stage, bytes)) {
             // The ledger, or the check below, says by how much it does not fit.
-            store.give_up_others(stage);
+            store.give_up_others(Some(stage));
         }
         if store.loaded[stage].is_none() {
             store.loaded[stage] = Some(staged.load(stage)?);
         }
-        admitted.check(store, stage).inspect_err(|_| store.loaded[stage] = None)?;
-        missing.into_iter().try_for_each(|number| self.allocate(number))?;
         let needed = store.loaded[stage].as_ref().map_or(0, |loaded| self.needed(loaded));
-        self.allocate_activation(needed.max(sizes.activations[stage]))
+        let activation = if self.shared.is_some() { 0 } else { needed.max(sizes.activations[stage]) };
+        admitted.check(store, stage, activation).inspect_err(|_| store.loaded[stage] = None)?;
+        missing.into_iter().try_for_each(|number| self.allocate(number))?;
+        self.allocate_activation(activation)
     }
 
     /// Runs a stage that is loaded; the next one is loaded meanwhile, if there is room.

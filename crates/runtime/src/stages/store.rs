@@ -72,10 +72,10 @@ impl<R> Store<R> {
         true
     }
 
-    /// Gives up all but one, where that may be.
-    pub(crate) fn give_up_others(&mut self, stage: usize) {
+    /// Gives up all but this one, where that may be.
+    pub(crate) fn give_up_others(&mut self, stage: Option<usize>) {
         if self.resident == 0 {
-            let others = (0..self.loaded.len()).filter(|&it| it != stage && self.loaded[it].is_some());
+            let others = (0..self.loaded.len()).filter(|&it| Some(it) != stage && self.loaded[it].is_some());
             let others = others.collect();
             self.give_up(Some(others));
         }

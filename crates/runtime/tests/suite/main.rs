@@ -5,6 +5,8 @@
 mod batching;
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "onnx")]
+mod bundles;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod devices;
@@ -17,7 +19,9 @@ mod gpu_check;
 mod ledgers;
 #[cfg(feature = "onnx")]
 mod models;
+mod parts;
 mod pools;
 mod sessions;
+mod stages;
 #[cfg(all(feature = "onnx", feature = "tensorrt", not(feature = "tensorrt-enterprise")))]
 mod tensorrt;
