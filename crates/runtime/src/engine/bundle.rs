@@ -17,7 +17,9 @@ use super::{Declared, Engine, EngineFault, Profile, ShapeRange, Signature, Tenso
 use crate::element::ElementType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::stages::{Chain, Stage, chain_of, staged_on_host};
+use crate::stages::Chain;
+#[cfg(any(feature = "onnx", feature = "tensorrt"))]
+use crate::stages::Stage;
 
 /// Newest layout that is read here.
 const NEWEST: u32 = 1;
@@ -34,6 +36,7 @@ pub(crate) fn is_bundle(bytes: &[u8]) -> bool {
 
 /// A bundle as it was read and checked by itself.
 #[derive(Debug)]
+#[cfg_attr(not(any(feature = "onnx", feature = "tensorrt")), allow(dead_code))]
 pub(crate) struct Bundle {
     inputs: Vec<TensorInfo>,
     outputs: Vec<String>,
@@ -43,6 +46,7 @@ pub(crate) struct Bundle {
 
 /// A stage as a bundle tells of it.
 #[derive(Debug)]
+#[cfg_attr(not(any(feature = "onnx", feature = "tensorrt")), allow(dead_code))]
 struct StageFile {
     file: String,
     sha256: String,
@@ -104,6 +108,9 @@ impl Bundle {
             return Err(EngineFault::BundleVersion { found, newest: NEWEST });
         }
         let written: Written = serde_json::from_slice(text).map_err(unreadable)?;
+        if written.stages.is_empty() {
+            return Err(EngineFault::NoStages);
+        }
         let inputs = tensors(&written.inputs)?;
         Ok(Self {
             profiles: profile(&written.inputs, &inputs)?.into_iter().collect(),
@@ -114,10 +121,11 @@ impl Bundle {
     }
 
     /// How the stages fit together; names of the inputs' dimensions are those of the stages that read them.
-    fn chain(&self, stages: &[Stage]) -> Result<Chain, EngineFault> {
+    fn chain(&self) -> Result<Chain, EngineFault> {
         let outputs: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         let inputs: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
-        let chain = chain_of(stages, &outputs)?.with_inputs(&inputs)?;
+        let stages = self.stages.iter().map(|stage| (stage.file.as_str(), &stage.signature));
+        let chain = Chain::new(stages, &outputs)?.with_inputs(&inputs)?;
         for (whole, read) in self.inputs.iter().zip(&chain.signature().inputs) {
             if whole != read {
                 let (stage, name) = ("of the whole".to_owned(), whole.name.clone());
@@ -198,14 +206,16 @@ pub(crate) fn open(
         })
     });
     let files = mapped.collect::<Result<Vec<_>>>()?;
+    let chain = bundle.chain().map_err(unfit)?;
     let opened = Opened { options, name, folder, bundle: &bundle, files };
     match opened.starts().map_err(unfit)? {
-        Some(starts) => opened.on_gpu(&source.name, &starts, manifest),
-        None => opened.on_host(&source.name),
+        Some(starts) => opened.on_gpu(chain, &starts, manifest),
+        None => opened.on_host(chain),
     }
 }
 
 /// A bundle whose files are mapped.
+#[cfg_attr(not(any(feature = "onnx", feature = "tensorrt")), allow(dead_code))]
 struct Opened<'o> {
     options: &'o EngineOptions,
     name: &'o str,
@@ -238,7 +248,7 @@ impl Opened<'_> {
     }
 
     #[cfg(feature = "onnx")]
-    fn on_host(&self, source_name: &str) -> Result<Engine> {
+    fn on_host(&self, chain: Chain) -> Result<Engine> {
         let stages = self.bundle.stages.iter().zip(&self.files).map(|(stage, file)| {
             let (file, folder) = (Arc::clone(file), self.folder.clone());
             let load = move |options: &EngineOptions| {
@@ -248,25 +258,17 @@ impl Opened<'_> {
             // Activations lie in memory of ONNX Runtime, which no ledger sees.
             Stage::new(&stage.file, stage.signature.clone(), load).with_memory(stage.weights_bytes, 0)
         });
-        let stages: Vec<Stage> = stages.collect();
-        let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
-        let chain = self.bundle.chain(&stages).map_err(unfit)?;
-        staged_on_host(self.options, self.name, chain, stages, self.bundle.profiles.clone())
+        let profiles = self.bundle.profiles.clone();
+        crate::stages::staged_on_host(self.options, self.name, chain, stages.collect(), profiles)
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn on_host(&self, source_name: &str) -> Result<Engine> {
-        if self.files.is_empty() {
-            let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
-            let chain = self.bundle.chain(&[]).map_err(unfit)?;
-            return staged_on_host(self.options, self.name, chain, Vec::new(), self.bundle.profiles.clone());
-        }
+    fn on_host(&self, _: Chain) -> Result<Engine> {
         Err(Error::FeatureOff { what: "an ONNX model", feature: "onnx" })
     }
 
     #[cfg(feature = "tensorrt")]
-    fn on_gpu(&self, source_name: &str, starts: &[usize], manifest: Option<&Manifest>) -> Result<Engine> {
-        let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
+    fn on_gpu(&self, chain: Chain, starts: &[usize], manifest: Option<&Manifest>) -> Result<Engine> {
         let manifest = |stage: &StageFile| manifest.map(|manifest| manifest.of_stage(stage.weights_bytes));
         let stages = self.bundle.stages.iter().zip(&self.files).zip(starts).map(|((stage, file), &start)| {
             let (file, manifest) = (Arc::clone(file), manifest(stage));
@@ -274,23 +276,22 @@ impl Opened<'_> {
                 let name = options.name.clone().unwrap_or_default();
                 super::tensorrt::load(options, &file.name, &file[start..], &name, manifest.as_ref())
             };
-            let stage = Stage::new(&stage.file, stage.signature.clone(), load)
-                .with_memory(stage.weights_bytes, stage.activation_bytes);
-            stage
+            Stage::new(&stage.file, stage.signature.clone(), load)
+                .with_memory(stage.weights_bytes, stage.activation_bytes)
         });
         let stages: Vec<Stage> = stages.collect();
-        let chain = self.bundle.chain(&stages).map_err(unfit)?;
         let mut gpu = None;
         for ((stage, file), &start) in self.bundle.stages.iter().zip(&self.files).zip(starts) {
             let manifest = manifest(stage);
             gpu = Some(super::tensorrt::prepare(self.options, &file.name, &file[start..], manifest.as_ref())?.gpu);
         }
-        let gpu = gpu.ok_or_else(|| unfit(EngineFault::NoStages))?;
+        let none = || Error::Unfit { source_name: self.name.to_owned(), fault: Box::new(EngineFault::NoStages) };
+        let gpu = gpu.ok_or_else(none)?;
         crate::stages::staged_on_gpu(self.options, gpu, self.name, chain, stages, self.bundle.profiles.clone())
     }
 
     #[cfg(not(feature = "tensorrt"))]
-    fn on_gpu(&self, _: &str, _: &[usize], _: Option<&Manifest>) -> Result<Engine> {
+    fn on_gpu(&self, _: Chain, _: &[usize], _: Option<&Manifest>) -> Result<Engine> {
         Err(Error::FeatureOff { what: "a TensorRT engine", feature: "tensorrt" })
     }
 }

@@ -274,8 +274,8 @@ mod tests {
         assert!(matches!(chain(&late, &["y"]), Err(EngineFault::StageTensor { .. })));
         let twice = [signature(&[tensor("x"), tensor("x")], &[tensor("y")])];
         assert!(matches!(chain(&twice, &["y"]), Err(EngineFault::StageTensor { .. })));
-        assert!(matches!(chain(&[first.clone()], &["b"]), Err(EngineFault::StageOutput { .. })));
-        assert!(matches!(chain(&[first.clone()], &["x"]), Err(EngineFault::StageOutput { .. })));
+        assert!(matches!(chain(std::slice::from_ref(&first), &["b"]), Err(EngineFault::StageOutput { .. })));
+        assert!(matches!(chain(std::slice::from_ref(&first), &["x"]), Err(EngineFault::StageOutput { .. })));
         assert!(matches!(chain(&[], &[]), Err(EngineFault::NoStages)));
         let count = Declared::Open("found".to_owned());
         let found = TensorInfo { name: "a".to_owned(), element: Float32, dimensions: Some(vec![count]) };

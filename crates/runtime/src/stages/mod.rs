@@ -6,7 +6,6 @@
 //! pure; `store` holds what is loaded, `lane` the blocks of a slot, and `device` says what differs between host and GPU.
 
 mod admission;
-
 mod chain;
 mod device;
 #[cfg(feature = "tensorrt")]
@@ -26,7 +25,9 @@ pub(crate) use admission::{Admitted, Terms};
 pub(crate) use chain::Chain;
 pub(crate) use lane::{StagedLane, StagedLaneOptions};
 pub use stage::Stage;
+pub(crate) use staged::Staged;
 #[cfg(feature = "tensorrt")]
 pub(crate) use staged::staged_on_gpu;
-pub(crate) use staged::{Staged, chain_of, staged_on_host};
+#[cfg(feature = "onnx")]
+pub(crate) use staged::staged_on_host;
 pub use statistics::StageStatistics;

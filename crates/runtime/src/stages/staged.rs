@@ -74,7 +74,7 @@ impl EngineOptions {
 }
 
 /// How stages fit together.
-pub(crate) fn chain_of(stages: &[Stage], outputs: &[&str]) -> Result<Chain, EngineFault> {
+fn chain_of(stages: &[Stage], outputs: &[&str]) -> Result<Chain, EngineFault> {
     Chain::new(stages.iter().map(|stage| (stage.name.as_str(), &stage.signature)), outputs)
 }
 

@@ -257,14 +257,8 @@ fn network(drawn: Vec<Drawn>, returned: &[prop::sample::Index]) -> Network {
         }
         let outputs: Vec<_> =
             widths.iter().enumerate().map(|(at, &width)| (format!("m{number}.{at}"), width)).collect();
-        made.extend(
-            inputs
-                .iter()
-                .filter(|it| it.0.starts_with("in"))
-                .cloned()
-                .filter(|it| !made.contains(it))
-                .collect::<Vec<_>>(),
-        );
+        let fresh: Vec<_> = inputs.iter().filter(|input| !made.contains(input)).cloned().collect();
+        made.extend(fresh);
         made.extend(outputs.clone());
         parts.push(Part { number, inputs, outputs, weights, activation });
     }
