@@ -68,25 +68,31 @@ impl SharedSession {
             let (given, wanted) = ((inputs.len(), outputs.len()), (input_infos.len(), output_infos.len()));
             return Err(Error::run(&format!("(inputs, outputs) bound are {given:?}, and the model has {wanted:?}")));
         }
-        let mut binding = Binding {
-            raw: RawBinding::new(Arc::clone(&self.session))?,
-            memory: MemoryInfo::default(),
-            inputs: Vec::with_capacity(inputs.len()),
-            outputs: Vec::with_capacity(outputs.len()),
-        };
-        for ((buffer, shape), info) in inputs.into_iter().zip(input_infos) {
-            binding.inputs.push(Bound::new(info, Some(buffer))?);
-            binding.set_input_shape(binding.inputs.len() - 1, &shape)?;
+        let mut binding = self.binding()?;
+        for (index, (buffer, shape)) in inputs.into_iter().enumerate() {
+            binding.bind_input(index, buffer, &shape)?;
         }
-        for (bound, info) in outputs.into_iter().zip(output_infos) {
-            let (buffer, shape) = bound.unzip();
-            binding.outputs.push(Bound::new(info, buffer)?);
-            match shape {
-                Some(shape) => binding.set_output_shape(binding.outputs.len() - 1, &shape)?,
-                None => binding.leave_output_open(binding.outputs.len() - 1)?,
+        for (index, bound) in outputs.into_iter().enumerate() {
+            match bound {
+                Some((buffer, shape)) => binding.bind_output(index, buffer, &shape)?,
+                None => binding.leave_output_open(index)?,
             }
         }
         Ok(binding)
+    }
+
+    /// A binding with nothing bound yet, for buffers that are lent for a run: [`Binding::into_buffers`] gives them back.
+    ///
+    /// # Errors
+    /// The model has a tensor of a type that is not bound here, or ONNX Runtime refuses.
+    pub fn binding<B: Buffer>(&self) -> Result<Binding<B>> {
+        let unbound = |infos: &[IoInfo]| infos.iter().map(Bound::new).collect::<Result<Vec<_>>>();
+        Ok(Binding {
+            raw: RawBinding::new(Arc::clone(&self.session))?,
+            memory: MemoryInfo::default(),
+            inputs: unbound(self.inputs())?,
+            outputs: unbound(self.outputs())?,
+        })
     }
 }
 
@@ -113,11 +119,23 @@ struct Bound<B> {
 }
 
 impl<B: Buffer> Bound<B> {
-    fn new(info: &IoInfo, buffer: Option<B>) -> Result<Self> {
+    fn new(info: &IoInfo) -> Result<Self> {
         let unsupported = || Error::UnsupportedType { name: info.name.clone(), type_name: info.ty.element.to_string() };
         let data_type = data_type(info.ty.element).ok_or_else(unsupported)?;
         let name = CString::new(info.name.as_str()).map_err(|_| unsupported())?;
-        Ok(Self { name, element: info.ty.element, data_type, value: None, buffer })
+        Ok(Self { name, element: info.ty.element, data_type, value: None, buffer: None })
+    }
+
+    /// Takes a buffer in place of the one there is; nothing is bound then until a shape is set.
+    fn replace(&mut self, buffer: B) {
+        self.value = None;
+        self.buffer = Some(buffer);
+    }
+
+    fn into_buffer(self) -> Option<B> {
+        let Self { value, buffer, .. } = self;
+        drop(value);
+        buffer
     }
 
     /// A value of `shape` over the start of the buffer.
@@ -144,6 +162,35 @@ impl<B: Buffer> Bound<B> {
 }
 
 impl<B: Buffer> Binding<B> {
+    /// Binds a buffer to an input. The binding has the buffer even where this fails.
+    ///
+    /// # Errors
+    /// The buffer is too small for the shape, ONNX Runtime refuses, or there is no such input.
+    pub fn bind_input(&mut self, input: usize, buffer: B, shape: &[i64]) -> Result<()> {
+        let bound = self.inputs.get_mut(input).ok_or_else(|| no_such(input))?;
+        bound.replace(buffer);
+        self.set_input_shape(input, shape)
+    }
+
+    /// Binds a buffer to an output. The binding has the buffer even where this fails.
+    ///
+    /// # Errors
+    /// As for an input.
+    pub fn bind_output(&mut self, output: usize, buffer: B, shape: &[i64]) -> Result<()> {
+        let bound = self.outputs.get_mut(output).ok_or_else(|| no_such(output))?;
+        bound.replace(buffer);
+        self.set_output_shape(output, shape)
+    }
+
+    /// Gives the buffers of inputs and outputs back, in the model's order; nothing where none was bound.
+    pub fn into_buffers(self) -> (Vec<Option<B>>, Vec<Option<B>>) {
+        let Self { raw, inputs, outputs, .. } = self;
+        // It refers to the values, and they to the buffers.
+        drop(raw);
+        let buffers = |bound: Vec<Bound<B>>| bound.into_iter().map(Bound::into_buffer).collect();
+        (buffers(inputs), buffers(outputs))
+    }
+
     /// Gives an input another shape, over the start of its buffer. ONNX Runtime allocates a little for it; this side
     /// does not.
     ///
@@ -213,6 +260,11 @@ impl<B: Buffer> Binding<B> {
     /// # Errors
     /// An operator fails on these values, or an output has another shape than is bound.
     pub fn run(&mut self) -> Result<()> {
+        let unbound = |bound: &Bound<B>| bound.value.is_none();
+        let without_place = |bound: &Bound<B>| bound.buffer.is_some() && bound.value.is_none();
+        if self.inputs.iter().any(unbound) || self.outputs.iter().any(without_place) {
+            return Err(Error::run("an input has no buffer, or a buffer has no shape"));
+        }
         for output in 0..self.outputs.len() {
             if self.outputs[output].buffer.is_none() {
                 // ONNX Runtime would fill what the last run made again, and refuse another shape.

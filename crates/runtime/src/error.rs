@@ -236,6 +236,19 @@ pub enum Error {
         #[source]
         source: Arc<Error>,
     },
+    /// A stage of a network that runs in stages could not be loaded, or failed.
+    #[error("stage {stage} of {stages} ({name}) failed")]
+    Stage {
+        /// Number of the stage, from 1.
+        stage: usize,
+        /// Number of stages.
+        stages: usize,
+        /// The stage's name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<Error>,
+    },
     /// ONNX Runtime failed.
     #[cfg(feature = "onnx")]
     #[error(transparent)]
@@ -266,6 +279,7 @@ impl Error {
             Self::Shown { .. } => "watch it with the version of trtforge that it is",
             Self::QueueFull { .. } => "send fewer requests, or answer this one elsewhere",
             Self::Batch { source, .. } => return source.hint(),
+            Self::Stage { source, .. } => return source.hint(),
             #[cfg(feature = "onnx")]
             Self::Onnx(error) => return error.hint(),
             #[cfg(feature = "tensorrt")]
@@ -281,6 +295,7 @@ impl Error {
         match self {
             Self::OverBudget(_) | Self::OutOfMemory { .. } => true,
             Self::Batch { source, .. } => source.is_out_of_memory(),
+            Self::Stage { source, .. } => source.is_out_of_memory(),
             _ => false,
         }
     }

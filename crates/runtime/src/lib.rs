@@ -73,6 +73,15 @@
 //! # Ok::<(), trtforge_runtime::Error>(())
 //! ```
 //!
+//! # Stages
+//!
+//! A network whose weights and activations do not fit at once can run in stages, from a bundle that [`Engine::open`] takes like
+//! any engine, or from [`Stage`]s that an application makes ([`EngineOptions::stages`]). Where a session's limit, the ledger's
+//! budget or [`SessionOptions::budget_bytes`], holds everything, all stages stay loaded and runs allocate nothing on the device. Where
+//! it does not, stages and the tensors between them come and go: the next stage is loaded while one runs where there is room,
+//! and the one needed last is given up. The limit is never passed; one that the largest stage does not fit is refused when the
+//! session is made. [`Session::is_streaming`] says which of both it is, [`Engine::stages`] how often each stage was loaded.
+//!
 //! # What the ledger does not see
 //!
 //! ONNX Runtime keeps activations, and copies of weights that it lays out anew, in memory of its own; of an ONNX model the
@@ -93,7 +102,8 @@
 //! # What has not run
 //!
 //! Runs of TensorRT engines are compiled and not yet tried: they need a GPU that this TensorRT supports. That goes for the
-//! capture of CUDA graphs and for outputs whose size only a run tells, too. `make gpu-check` tries all of it.
+//! capture of CUDA graphs, for outputs whose size only a run tells and for stages, too. `make gpu-check` tries all of it
+//! but the stages.
 #![deny(missing_docs, unsafe_code)]
 
 pub mod batcher;
@@ -111,6 +121,7 @@ pub mod pool;
 pub mod process;
 mod session;
 mod shape;
+mod stages;
 mod sync;
 
 pub use batcher::{BatchEngine, Batcher, BatcherOptions, BatcherStatistics, Response, Sample, SessionEngine};
@@ -126,3 +137,4 @@ pub use ledger::{Budget, Holder, Ledger, Plan, Refusal, Scope};
 pub use pool::{Pool, PoolLimits, PoolStatistics};
 pub use session::{GraphState, RunTiming, Session, SessionOptions, Slot, Ticket, Workspace};
 pub use shape::{MAX_RANK, Shape};
+pub use stages::{Stage, StageStatistics};

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use trtforge_runtime::leak::{Soak, Soaked, Verdict, Watched};
 use trtforge_runtime::{
-    Call, Class, ElementType, Engine, EngineOptions, Function, Ledger, Request, Result, Signature, TensorInfo,
+    Budget, Call, Class, ElementType, Engine, EngineOptions, Function, Ledger, Request, Result, Signature, Stage,
+    TensorInfo,
 };
 
 /// Does nothing but what is asked with the number of each run.
@@ -90,4 +91,44 @@ fn a_soak_ends_when_it_is_told_to() {
     let ended = soak.run(&engine, |_| Ok(()), |done| done < 300).unwrap();
     assert_eq!(ended.iterations, 300);
     assert!(ended.watches.iter().all(|watch| matches!(watch.verdict, Verdict::TooFew { samples: 3 })));
+}
+
+/// One after another, each adding one to its input.
+fn stages(ledger: &Ledger) -> Engine {
+    struct AddOne(usize);
+    impl Function for AddOne {
+        fn signature(&self) -> Signature {
+            let tensor = |at: usize| vec![TensorInfo::batched(&format!("t{at}"), ElementType::Float32, &[8])];
+            Signature { inputs: tensor(self.0), outputs: tensor(self.0 + 1), profiles: Vec::new() }
+        }
+
+        fn weights_bytes(&self) -> u64 {
+            1000
+        }
+
+        fn run(&self, mut call: Call<'_>) -> Result<()> {
+            let x = call.inputs.get::<f32>(0).unwrap();
+            call.outputs.get::<f32>(0).unwrap().iter_mut().zip(x).for_each(|(y, x)| *y = x + 1.0);
+            Ok(())
+        }
+    }
+    let options = EngineOptions { ledger: ledger.clone(), ..EngineOptions::default() };
+    let stage = |at: usize| {
+        let load = move |options: &EngineOptions| options.function(AddOne(at));
+        Stage::new(&format!("stage {at}"), AddOne(at).signature(), load).with_memory(1000, 0)
+    };
+    options.stages(&["t3"], (0..3).map(stage).collect()).unwrap()
+}
+
+#[test]
+fn stages_that_come_and_go_leak_nothing() {
+    // Room for two of three stages: they are loaded ahead, in threads of their own, and given up in every run.
+    let ledger = Ledger::new(Budget::device(2600));
+    let engine = stages(&ledger);
+    let soak = Soak { iterations: 8000, request: Request::batch(4), ..Soak::default() };
+    let soaked = soak.run(&engine, |_| Ok(()), |_| true).unwrap();
+    assert_eq!(soaked.leaks().count(), 0, "{soaked:?}");
+    assert!(ledger.peak_device_bytes() <= 2600);
+    let statistics = engine.stages();
+    assert!(statistics.iter().all(|it| it.runs >= 8000 && it.loads > 1000 && it.ahead_hits > 1000), "{statistics:?}");
 }

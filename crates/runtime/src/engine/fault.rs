@@ -1,5 +1,7 @@
 //! What does not fit about an engine file.
 
+use std::path::PathBuf;
+
 /// What does not fit about an engine file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +83,99 @@ pub enum EngineFault {
         /// Why.
         reason: String,
     },
+    /// There is no stage in it.
+    #[error("it has no stages")]
+    NoStages,
+    /// A tensor of a stage fits no other stage.
+    #[error("its stage {stage:?} does not fit in at {name:?}: {reason}")]
+    StageTensor {
+        /// The stage.
+        stage: String,
+        /// The tensor.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Two stages, or a stage and what was loaded for it, say different things of a tensor.
+    #[error("its stage {stage:?} has {name:?} as {actual}, and elsewhere it is {expected}")]
+    StageDisagrees {
+        /// The stage.
+        stage: String,
+        /// The tensor.
+        name: String,
+        /// Type and dimensions elsewhere.
+        expected: String,
+        /// Type and dimensions in this stage.
+        actual: String,
+    },
+    /// An output of the whole that no stage makes.
+    #[error("no stage of it makes its output {name:?}")]
+    StageOutput {
+        /// The output.
+        name: String,
+    },
+    /// The inputs of the whole are not what its stages read.
+    #[error("its inputs are said to be {named:?}, and its stages read {read:?}")]
+    StageInputs {
+        /// The inputs named.
+        named: Vec<String>,
+        /// What stages read and none makes.
+        read: Vec<String>,
+    },
+    /// A stage is of a kind that cannot run with the others.
+    #[error("its stage {stage:?} cannot run with the others: {reason}")]
+    StageKind {
+        /// The stage.
+        stage: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// What says of which stages it is made cannot be read.
+    #[error("it does not say of which stages it is made: {reason}")]
+    Bundle {
+        /// Why.
+        reason: String,
+    },
+    /// A bundle of stages is of a newer layout.
+    #[error("it is a bundle of stages of layout {found}; this program reads up to {newest}")]
+    BundleVersion {
+        /// Its layout.
+        found: u32,
+        /// The newest layout this program reads.
+        newest: u32,
+    },
+    /// The file of a stage is not there.
+    #[error("its stage {stage} is in {}, which is not there", path.display())]
+    StageMissing {
+        /// Number of the stage, from 1.
+        stage: usize,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file of a stage is cut short.
+    #[error("its stage {stage}, {}, is cut short: {actual_bytes} bytes of {expected_bytes}", path.display())]
+    StageTruncated {
+        /// Number of the stage, from 1.
+        stage: usize,
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it has.
+        actual_bytes: u64,
+        /// Bytes that it must have.
+        expected_bytes: u64,
+    },
+    /// The file of a stage is another than the bundle was made with.
+    #[error("its stage {stage}, {}, was changed: its SHA-256 is {actual}, not {expected}", path.display())]
+    StageAltered {
+        /// Number of the stage, from 1.
+        stage: usize,
+        /// The file.
+        path: PathBuf,
+        /// SHA-256 in the bundle.
+        expected: String,
+        /// SHA-256 of the file.
+        actual: String,
+    },
 }
 
 impl EngineFault {
@@ -101,6 +196,18 @@ impl EngineFault {
                 "`trtforge doctor` tells this GPU's compute capability and whether this TensorRT serves it; \
                  build the engine for it with `--compute-capability`"
             }
+            Self::Bundle { .. } => "build it again with `trtforge build --stages`",
+            Self::BundleVersion { .. } => "use a newer trtforge",
+            Self::StageMissing { .. } => "an engine of stages is several files: copy all of them into one folder",
+            Self::StageTruncated { .. } | Self::StageAltered { .. } => {
+                "copy all files of the engine again, or build it again"
+            }
+            Self::NoStages
+            | Self::StageTensor { .. }
+            | Self::StageDisagrees { .. }
+            | Self::StageOutput { .. }
+            | Self::StageInputs { .. }
+            | Self::StageKind { .. } => "take all stages from one cut of one network",
             Self::Tensor { .. } => return None,
         };
         Some(text.to_owned())

@@ -19,8 +19,8 @@ use crate::shape::Shape;
 /// A block for activations that sessions use in turn, and the end of its last use.
 pub(crate) struct SharedBlock {
     pub(crate) gpu: Cuda,
-    block: Allocation<Cuda>,
-    passed: Mutex<CudaEvent>,
+    pub(crate) block: Allocation<Cuda>,
+    pub(crate) passed: Mutex<CudaEvent>,
 }
 
 impl SharedBlock {
@@ -357,11 +357,13 @@ fn open_outputs(
     Ok(outputs.iter().map(Option::is_none).collect())
 }
 
-fn address(block: &Allocation<Cuda>) -> *mut c_void {
+/// A block's address on the device.
+pub(crate) fn address(block: &Allocation<Cuda>) -> *mut c_void {
     block.memory().address() as *mut c_void
 }
 
-fn host_bytes(blocks: &mut [Allocation<Cuda>], index: usize) -> Result<&mut [u8]> {
+/// A block's bytes for the host.
+pub(crate) fn host_bytes(blocks: &mut [Allocation<Cuda>], index: usize) -> Result<&mut [u8]> {
     let what = || format!("the buffer of tensor {index}");
     blocks.get_mut(index).and_then(Allocation::bytes).ok_or_else(|| Error::InFlight { what: what() })
 }

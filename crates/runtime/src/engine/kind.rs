@@ -8,6 +8,7 @@ use super::{EngineFault, Layout, Request, ShapeRange, Signature};
 use crate::device::{Device, Host, MemoryInfo};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use crate::stages::Staged;
 
 /// What runs.
 pub(crate) enum Kind {
@@ -20,8 +21,13 @@ pub(crate) enum Kind {
         function: Arc<dyn Function>,
         host: Host,
     },
+    /// Stages on the host.
+    Staged(Arc<Staged<Host>>),
     #[cfg(feature = "tensorrt")]
     TensorRt(super::tensorrt::TensorRt),
+    /// Stages on a GPU.
+    #[cfg(feature = "tensorrt")]
+    StagedOnGpu(Arc<Staged<crate::device::Cuda>>),
 }
 
 impl Kind {
@@ -30,8 +36,11 @@ impl Kind {
             #[cfg(feature = "onnx")]
             Self::Onnx { host, .. } => host.name(),
             Self::Function { host, .. } => host.name(),
+            Self::Staged(staged) => staged.device.name(),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(engine) => engine.gpu.name(),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(staged) => staged.device.name(),
         }
     }
 
@@ -41,8 +50,11 @@ impl Kind {
             #[cfg(feature = "onnx")]
             Self::Onnx { host, .. } => host.is_unified(),
             Self::Function { host, .. } => host.is_unified(),
+            Self::Staged(staged) => staged.device.is_unified(),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(engine) => engine.gpu.is_unified(),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(staged) => staged.device.is_unified(),
         }
     }
 
@@ -56,13 +68,14 @@ impl Kind {
             #[cfg(feature = "onnx")]
             Self::Onnx { host, .. } => of(host),
             Self::Function { host, .. } => of(host),
+            Self::Staged(staged) => of(&staged.device),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(engine) => of(&engine.gpu),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(staged) => of(&staged.device),
         }
     }
 
-    // Without other kinds of engines the pattern always matches, here and below.
-    #[allow(irrefutable_let_patterns)]
     pub(crate) fn layout(&self, signature: &Signature, request: &Request) -> Result<Layout> {
         #[cfg(feature = "tensorrt")]
         if let Self::TensorRt(engine) = self {
@@ -79,7 +92,6 @@ impl Kind {
     }
 
     /// Shapes of outputs for those of inputs; nothing where only a run tells.
-    #[allow(irrefutable_let_patterns)]
     pub(crate) fn output_shapes(&self, signature: &Signature, inputs: &[Shape], outputs: &mut [Option<Shape>]) {
         shapes_by_name(signature, inputs, outputs);
         if let Self::Function { function, .. } = self {
@@ -97,8 +109,11 @@ impl Kind {
                 let each = layout.profiles.iter().map(|(_, ranges)| function.activation_bytes(&most(ranges)));
                 each.max().unwrap_or(0)
             }
+            Self::Staged(staged) => staged.activation_bytes(),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(engine) => engine.activation_bytes(layout),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(staged) => staged.activation_bytes(),
         }
     }
 }

@@ -195,7 +195,8 @@ pub(crate) fn shapes_by_name(signature: &Signature, inputs: &[Shape], outputs: &
     }
 }
 
-fn shape_by_name(signature: &Signature, output: &TensorInfo, inputs: &[Shape]) -> Option<Shape> {
+/// The shape of a tensor from the names that its open dimensions share with those of the inputs.
+pub(crate) fn shape_by_name(signature: &Signature, output: &TensorInfo, inputs: &[Shape]) -> Option<Shape> {
     let dimensions = output.dimensions.as_ref()?;
     let mut shape = Shape::new(&[0; crate::MAX_RANK][..dimensions.len().min(crate::MAX_RANK)])?;
     if dimensions.len() > shape.len() {

@@ -75,6 +75,12 @@ impl Manifest {
         Err(EngineFault::Digest { expected: self.engine.sha256.clone(), actual })
     }
 
+    /// What it says of one stage that weighs this.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    pub(crate) fn of_stage(&self, weights_bytes: u64) -> Self {
+        Self { memory: Memory { weights_bytes }, ..self.clone() }
+    }
+
     /// That this program's TensorRT built it.
     #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
     pub(crate) fn check_library(&self, flavour: &str, version: &str) -> Result<(), EngineFault> {

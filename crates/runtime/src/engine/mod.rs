@@ -1,5 +1,6 @@
 //! Engines: a TensorRT plan on a GPU, an ONNX model on the CPU, or a Rust function, behind one type.
 
+mod bundle;
 mod fault;
 pub(crate) mod function;
 #[cfg(feature = "tensorrt")]
@@ -33,12 +34,13 @@ pub use request::Request;
 pub use signature::{Declared, Direction, Profile, ShapeRange, Signature, TensorInfo};
 
 pub(crate) use kind::Kind;
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, shape_by_name};
 
 use crate::device::Class;
 use crate::error::Result;
 use crate::ledger::{Entry, Ledger, Plan};
 use crate::session::{Session, SessionOptions};
+use crate::stages::StageStatistics;
 
 /// An engine, loaded. Cheap to clone, usable from any thread; sessions keep it alive.
 #[derive(Clone)]
@@ -107,13 +109,31 @@ impl Engine {
         self.inner.kind.is_unified()
     }
 
+    /// What became of its stages so far, in order; none where it does not run in stages.
+    #[must_use]
+    pub fn stages(&self) -> Vec<StageStatistics> {
+        match &self.inner.kind {
+            Kind::Staged(staged) => staged.statistics(),
+            #[cfg(feature = "tensorrt")]
+            Kind::StagedOnGpu(staged) => staged.statistics(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Bytes that it holds itself.
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        self.inner.weights.bytes()
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.inner.kind
     }
 
     /// Memory that this engine and one session of this kind take together; nothing is allocated for the answer.
     ///
-    /// The ledger shows exactly this once the session is there. Weights and activations of an ONNX model lie in memory
+    /// The ledger shows exactly this once the session is there. Of an engine that runs in stages this is the most at one time:
+    /// with all stages, where the ledger's budget has room for them, otherwise at the stage that takes most; what a limit
+    /// allows beyond that is used to keep more stages. Weights and activations of an ONNX model lie in memory
     /// that ONNX Runtime manages by itself: of it the plan has the weights as the file holds them.
     ///
     /// # Errors
@@ -123,6 +143,12 @@ impl Engine {
     }
 
     pub(crate) fn plan_of(&self, layout: &Layout, request: &Request) -> Plan {
+        match &self.inner.kind {
+            Kind::Staged(staged) => return staged.plan(layout, request),
+            #[cfg(feature = "tensorrt")]
+            Kind::StagedOnGpu(staged) => return staged.plan(layout, request),
+            _ => {}
+        }
         let slots = request.slots as u64;
         let (inputs, outputs) = (layout.inputs_total(), layout.outputs_total());
         let mut plan = Plan::of(Class::Weights, self.inner.weights.bytes());

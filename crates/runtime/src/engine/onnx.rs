@@ -6,20 +6,24 @@ use std::sync::Arc;
 use trtforge_graph::{Dimension, Model, TensorType};
 use trtforge_onnxruntime::{IoInfo, OnnxRuntime, SessionConfig, SharedSession};
 
-use super::source::Source;
 use super::{Declared, Engine, EngineFault, EngineOptions, Kind, Signature, TensorInfo};
 use crate::device::Class;
 use crate::element::ElementType;
 use crate::error::{Error, Result};
 
-/// Opens a model; external data is looked for beside `path`.
-pub(crate) fn load(options: &EngineOptions, source: Source, name: &str, path: Option<&Path>) -> Result<Engine> {
-    let source_name = source.name.clone();
-    let model = Model::from_bytes(source.into_shared(), path.and_then(Path::parent))?;
+/// Opens a model; external data is looked for in `folder`.
+pub(crate) fn load(
+    options: &EngineOptions,
+    source_name: &str,
+    bytes: bytes::Bytes,
+    name: &str,
+    folder: Option<&Path>,
+) -> Result<Engine> {
+    let model = Model::from_bytes(bytes, folder)?;
     let weights = options.ledger.enter(&Arc::from(name), Class::Weights, model.weights_bytes())?;
     let config = SessionConfig { threads: options.threads, ..SessionConfig::default() };
     let session = OnnxRuntime::load()?.session(&model, &config)?;
-    let unfit = |fault| Error::Unfit { source_name: source_name.clone(), fault: Box::new(fault) };
+    let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
     let tensors = |infos: &[IoInfo]| infos.iter().map(tensor).collect::<Result<Vec<_>, _>>().map_err(unfit);
     let signature =
         Signature { inputs: tensors(session.inputs())?, outputs: tensors(session.outputs())?, profiles: Vec::new() };

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::bundle;
 use super::function::Function;
 use super::manifest::{self, Manifest};
 use super::plan_file::{self, Contents};
@@ -82,18 +83,20 @@ impl EngineOptions {
         match plan_file::contents(&source).map_err(unfit)? {
             Contents::Onnx => self.load_onnx(source, &name, path),
             Contents::Plan { start } => {
-                let manifest = manifest.map(Manifest::parse).transpose().map_err(unfit)?;
-                if let Some(manifest) = &manifest {
-                    manifest.check_file(&source).map_err(unfit)?;
-                }
+                let manifest = fitting(manifest, &source).map_err(unfit)?;
                 self.load_plan(&source, start, &name, manifest.as_ref())
+            }
+            Contents::Bundle => {
+                let manifest = fitting(manifest, &source).map_err(unfit)?;
+                bundle::open(self, &source, &name, path, manifest.as_ref())
             }
         }
     }
 
     #[cfg(feature = "onnx")]
     fn load_onnx(&self, source: Source, name: &str, path: Option<&Path>) -> Result<Engine> {
-        super::onnx::load(self, source, name, path)
+        let source_name = source.name.clone();
+        super::onnx::load(self, &source_name, source.into_shared(), name, path.and_then(Path::parent))
     }
 
     #[cfg(not(feature = "onnx"))]
@@ -110,4 +113,11 @@ impl EngineOptions {
     fn load_plan(&self, _: &Source, _: usize, _: &str, _: Option<&Manifest>) -> Result<Engine> {
         Err(Error::FeatureOff { what: "a TensorRT engine", feature: "tensorrt" })
     }
+}
+
+/// The manifest of `source`, where there is one.
+fn fitting(manifest: Option<&[u8]>, source: &Source) -> Result<Option<Manifest>, EngineFault> {
+    let manifest = manifest.map(Manifest::parse).transpose()?;
+    manifest.as_ref().map_or(Ok(()), |manifest| manifest.check_file(source))?;
+    Ok(manifest)
 }

@@ -1,10 +1,11 @@
-//! What an engine file is, by its first bytes: a TensorRT plan, one behind a prefix, or an ONNX model.
+//! What an engine file is, by its first bytes: a TensorRT plan, one behind a prefix, an ONNX model, or a bundle of stages.
 //!
 //! Some exporters put a length and that many bytes of JSON in front of the plan. What is known of the plan's own header
 //! was seen in files of TensorRT-RTX 1.7: `vtrt`, the layout's number 2 at byte 8, the whole length at byte 16, the version
 //! at byte 24. A file of another layout is left to TensorRT to judge.
 
 use super::EngineFault;
+use super::bundle::is_bundle;
 
 /// A file's kind and where its engine starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) enum Contents {
     Plan { start: usize },
     /// An ONNX model.
     Onnx,
+    /// A bundle of stages.
+    Bundle,
 }
 
 const LENGTH_BYTES: usize = 4;
@@ -24,6 +27,9 @@ const KNOWN_LAYOUT: u64 = 2;
 pub(crate) fn contents(bytes: &[u8]) -> Result<Contents, EngineFault> {
     if bytes.is_empty() {
         return Err(EngineFault::Empty);
+    }
+    if is_bundle(bytes) {
+        return Ok(Contents::Bundle);
     }
     let start = prefix(bytes)?;
     let rest = &bytes[start..];

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
+#[cfg(feature = "onnx")]
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -45,6 +47,18 @@ impl Source {
 
     pub(crate) fn owned(name: &str, bytes: Vec<u8>) -> Self {
         Self { name: name.to_owned(), bytes: Storage::Owned(bytes) }
+    }
+
+    /// Bytes of a source that stays where it is, for several to hold.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn shared(self: &Arc<Self>) -> bytes::Bytes {
+        struct Held(Arc<Source>);
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        bytes::Bytes::from_owner(Held(Arc::clone(self)))
     }
 
     /// As bytes that several can hold.

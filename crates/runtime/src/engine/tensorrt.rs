@@ -41,12 +41,7 @@ pub(crate) fn load(
     manifest: Option<&Manifest>,
 ) -> Result<Engine> {
     let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
-    let library = trt::TensorRt::load()?;
-    check_version(plan, &library, manifest).map_err(unfit)?;
-    let runtime = library.runtime()?;
-    check_validity(&runtime, plan).map_err(unfit)?;
-    let gpu = Cuda::open(options.gpu)?;
-    manifest.map_or(Ok(()), |manifest| manifest.check_gpu(gpu.compute_capability())).map_err(unfit)?;
+    let Prepared { runtime, gpu } = prepare(options, source_name, plan, manifest)?;
     // Without a manifest the file's size stands for the weights, of which it is mostly made.
     let expected = manifest.map_or(plan.len() as u64, |manifest| manifest.memory.weights_bytes);
     options.ledger.admits(&Plan::of(Class::Weights, expected))?;
@@ -57,6 +52,29 @@ pub(crate) fn load(
     let probe = Probe { context: engine.context(ContextMemory::Caller)?, stream: gpu.stream()? };
     let kind = Kind::TensorRt(TensorRt { probe: Mutex::new(probe), engine, gpu });
     Ok(Engine::new(name, signature, kind, options.ledger.clone(), weights))
+}
+
+/// What a plan is loaded with, after every check that can be made before.
+pub(crate) struct Prepared {
+    runtime: trt::Runtime,
+    pub(crate) gpu: Cuda,
+}
+
+/// Makes every check of a plan that can be made before it is loaded.
+pub(crate) fn prepare(
+    options: &EngineOptions,
+    source_name: &str,
+    plan: &[u8],
+    manifest: Option<&Manifest>,
+) -> Result<Prepared> {
+    let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
+    let library = trt::TensorRt::load()?;
+    check_version(plan, &library, manifest).map_err(unfit)?;
+    let runtime = library.runtime()?;
+    check_validity(&runtime, plan).map_err(unfit)?;
+    let gpu = Cuda::open(options.gpu)?;
+    manifest.map_or(Ok(()), |manifest| manifest.check_gpu(gpu.compute_capability())).map_err(unfit)?;
+    Ok(Prepared { runtime, gpu })
 }
 
 fn check_version(plan: &[u8], library: &trt::TensorRt, manifest: Option<&Manifest>) -> Result<(), EngineFault> {
@@ -162,7 +180,7 @@ fn signed(shape: &Shape) -> [i64; crate::MAX_RANK] {
 }
 
 /// Gives a context its profile and input shapes, and reads the shapes of outputs.
-pub(super) fn set_shapes(
+pub(crate) fn set_shapes(
     context: &mut ExecutionContext,
     stream: &CudaStream,
     signature: &Signature,
@@ -214,13 +232,19 @@ impl TensorRt {
         Ok(layout)
     }
 
+    /// Bytes of activations over all profiles.
+    #[must_use]
+    pub(crate) fn most_activation_bytes(&self) -> u64 {
+        self.engine.device_memory_bytes()
+    }
+
     pub(crate) fn activation_bytes(&self, layout: &Layout) -> u64 {
         let bytes = layout.profiles.iter().map(|(number, _)| self.engine.device_memory_bytes_of_profile(*number));
         bytes.max().unwrap_or(0)
     }
 
     /// A context for one slot, without memory.
-    pub(super) fn context(&self) -> Result<ExecutionContext> {
+    pub(crate) fn context(&self) -> Result<ExecutionContext> {
         Ok(self.engine.context(ContextMemory::Caller)?)
     }
 }

@@ -110,6 +110,12 @@ impl Ledger {
         state.peak_device = state.device_bytes();
     }
 
+    /// Device memory that the budget still has; nothing where there is no limit.
+    pub(crate) fn room_bytes(&self) -> Option<u64> {
+        let state = self.lock();
+        Some(state.budget.device_bytes?.saturating_sub(state.device_bytes()))
+    }
+
     /// Who holds what, the largest first.
     #[must_use]
     pub fn holders(&self) -> Vec<Holder> {

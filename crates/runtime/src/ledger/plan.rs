@@ -37,6 +37,12 @@ impl Plan {
         Class::ALL.iter().filter(|class| class.is_pinned()).map(|&class| self[class]).sum()
     }
 
+    /// What of it is locked host memory.
+    pub(crate) fn pinned(mut self) -> Self {
+        Class::ALL.iter().filter(|class| !class.is_pinned()).for_each(|class| self.bytes[class.index()] = 0);
+        self
+    }
+
     /// All bytes.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {

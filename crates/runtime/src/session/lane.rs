@@ -6,31 +6,36 @@ use trtforge_onnxruntime::Binding;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::admission::Admission;
 use super::workspace::{Block, Scratch, Workspace};
 use super::{GraphState, RunTiming};
 use crate::device::{Class, Host};
 use crate::engine::function::{Function, HostTensor, call};
 #[cfg(feature = "tensorrt")]
 use crate::engine::gpu_lane::GpuLane;
-use crate::engine::{Engine, Kind, Layout};
+use crate::engine::{Direction, Engine, Kind, Layout};
 use crate::error::{Error, Result};
 #[cfg(feature = "onnx")]
 use crate::ledger::Allocation;
 use crate::ledger::Allocator;
 use crate::shape::Shape;
+use crate::stages::{StagedLane, StagedLaneOptions};
 
 /// A slot's buffers and how its engine is run over them.
 pub(crate) enum Lane {
     #[cfg(feature = "onnx")]
     Onnx(Box<Binding<HostBlock>>),
     Function(Box<FunctionLane>),
+    Staged(Box<StagedLane<Host>>),
     #[cfg(feature = "tensorrt")]
     TensorRt(Box<GpuLane>),
+    #[cfg(feature = "tensorrt")]
+    StagedOnGpu(Box<StagedLane<crate::device::Cuda>>),
 }
 
 /// A block that ONNX Runtime knows the address of.
 #[cfg(feature = "onnx")]
-pub(crate) struct HostBlock(Allocation<Host>);
+pub(crate) struct HostBlock(pub(crate) Allocation<Host>);
 
 // SAFETY: the block's lines lie on the heap and never grow, so address and length stay however the value moves. It is
 // given to no stream, so it always shows its bytes, and nobody else has them.
@@ -67,9 +72,24 @@ pub(crate) struct FunctionLane {
 
 impl Lane {
     /// Allocates what one slot needs, in the name of `owner`.
-    pub(crate) fn new(engine: &Engine, owner: &str, layout: &Layout, options: &LaneOptions<'_>) -> Result<Box<Self>> {
+    pub(crate) fn new(
+        engine: &Engine,
+        owner: &str,
+        layout: &Layout,
+        admission: &Admission,
+        options: &LaneOptions<'_>,
+    ) -> Result<Box<Self>> {
         let needed = engine.activation_bytes(layout);
         let block = options.workspace.map(|workspace| workspace.block(engine, needed)).transpose()?;
+        let stages = StagedLaneOptions { shared: block, without_copies: options.without_copies };
+        match admission {
+            Admission::Staged(it) => return Ok(Box::new(Self::Staged(Box::new(StagedLane::new(it, owner, &stages)?)))),
+            #[cfg(feature = "tensorrt")]
+            Admission::StagedOnGpu(it) => {
+                return Ok(Box::new(Self::StagedOnGpu(Box::new(StagedLane::new(it, owner, &stages)?))));
+            }
+            Admission::Whole(_) => {}
+        }
         let lane = match engine.kind() {
             #[cfg(feature = "onnx")]
             Kind::Onnx { model, host } => {
@@ -82,6 +102,8 @@ impl Lane {
             }
             #[cfg(feature = "tensorrt")]
             Kind::TensorRt(rt) => Self::TensorRt(Box::new(GpuLane::new(rt, engine, owner, layout, block, options)?)),
+            // Asked for a session, these give another admission.
+            _ => return Err(Error::Run { reason: "the engine runs in stages".to_owned() }),
         };
         Ok(Box::new(lane))
     }
@@ -91,6 +113,8 @@ impl Lane {
         match self {
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.graph_state(),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(_) => GraphState::Inactive("the engine runs in stages".to_owned()),
             _ => GraphState::Inactive("the engine runs on the CPU".to_owned()),
         }
     }
@@ -110,8 +134,11 @@ impl Lane {
             #[cfg(feature = "onnx")]
             Self::Onnx(binding) => binding.input(input)?,
             Self::Function(lane) => lane.inputs[input].block.bytes().unwrap_or_default(),
+            Self::Staged(lane) => lane.bytes(Direction::Input, input)?,
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.input(input)?,
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(lane) => lane.bytes(Direction::Input, input)?,
         };
         prefix(bytes, used)
     }
@@ -122,8 +149,11 @@ impl Lane {
             #[cfg(feature = "onnx")]
             Self::Onnx(binding) => binding.output(output)?,
             Self::Function(lane) => lane.outputs[output].block.bytes().unwrap_or_default(),
+            Self::Staged(lane) => lane.bytes(Direction::Output, output)?,
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.output(output)?,
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(lane) => lane.bytes(Direction::Output, output)?,
         };
         match used {
             Some(used) => prefix(bytes, used),
@@ -143,7 +173,7 @@ impl Lane {
             }
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.open_output_shape(output),
-            Self::Function(_) => Err(Error::Run { reason: format!("output {output} has no shape") }),
+            _ => Err(Error::Run { reason: format!("output {output} has no shape") }),
         }
     }
 
@@ -167,13 +197,14 @@ impl Lane {
                 lane.shapes.copy_from_slice(inputs);
                 Ok(())
             }
+            Self::Staged(lane) => lane.reshape(inputs),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => lane.reshape(profile, inputs, outputs),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(lane) => lane.reshape(inputs),
         }
     }
 
-    // Without other kinds of engines the pattern always matches.
-    #[allow(irrefutable_let_patterns)]
     /// Tells a function's blocks how much of them its tensors take.
     pub(crate) fn resize(
         &mut self,
@@ -194,8 +225,11 @@ impl Lane {
             #[cfg(feature = "onnx")]
             Self::Onnx(binding) => binding.run()?,
             Self::Function(lane) => lane.run()?,
+            Self::Staged(lane) => lane.run()?,
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(lane) => return lane.start().and_then(|()| lane.finish()),
+            #[cfg(feature = "tensorrt")]
+            Self::StagedOnGpu(lane) => lane.run()?,
         }
         Ok(start.map(|start| RunTiming::computed(start.elapsed())))
     }
@@ -280,7 +314,7 @@ fn bind(
 }
 
 #[cfg(feature = "onnx")]
-fn signed(shape: &Shape) -> [i64; crate::MAX_RANK] {
+pub(crate) fn signed(shape: &Shape) -> [i64; crate::MAX_RANK] {
     let mut sizes = [0; crate::MAX_RANK];
     sizes.iter_mut().zip(shape.iter()).for_each(|(to, &size)| *to = i64::try_from(size).unwrap_or(i64::MAX));
     sizes

@@ -5,7 +5,8 @@
 //! comes back with the answer. So nothing can be read half-written, and it does not matter whether a ticket or the session
 //! itself is dropped, or when.
 
-mod lane;
+mod admission;
+pub(crate) mod lane;
 #[cfg(all(test, loom))]
 mod models;
 mod options;
@@ -26,8 +27,9 @@ pub use workspace::Workspace;
 use crate::element::Element;
 use crate::engine::{Engine, Layout};
 use crate::error::{Error, Result};
-use crate::ledger::{Plan, Refusal, Scope};
+use crate::ledger::Plan;
 use crate::shape::Shape;
+use admission::Admission;
 use lane::Lane;
 pub(crate) use lane::LaneOptions;
 use slot::State;
@@ -57,6 +59,7 @@ pub struct Session {
     engine: Engine,
     layout: Layout,
     plan: Plan,
+    is_streaming: bool,
     slots: Vec<State>,
     worker: Option<Worker>,
     tickets: u64,
@@ -82,21 +85,29 @@ impl Session {
         let SessionOptions { mut request, budget_bytes, cuda_graph, timed, without_copies, workspace } = options;
         request.shares_activations |= workspace.is_some();
         let layout = engine.layout(&request)?;
-        let plan = engine.plan_of(&layout, &request);
-        check_budget(&plan, budget_bytes)?;
-        let beside_weights = plan.beyond(&Plan::of(crate::Class::Weights, plan[crate::Class::Weights]));
-        engine.ledger().admits(&beside_weights)?;
         let owner = format!("{} session {number}", engine.name());
         let lane = LaneOptions { workspace: workspace.as_ref(), cuda_graph, timed, without_copies };
-        let slots: Result<Vec<State>> = (0..request.slots)
-            .map(|_| Ok(State::new(Lane::new(engine, &owner, &layout, &lane)?, engine, &layout)))
-            .collect();
+        let allocate = |admission: &Admission| -> Result<Vec<State>> {
+            let lane = || Lane::new(engine, &owner, &layout, admission, &lane);
+            (0..request.slots).map(|_| Ok(State::new(lane()?, engine, &layout))).collect()
+        };
+        let mut admission = Admission::ask(engine, &layout, &request, budget_bytes, false)?;
+        let slots = match allocate(&admission) {
+            // The device has less than the budget allows: where stages can come and go they do.
+            Err(error) if error.is_out_of_memory() && admission.is_resident() => {
+                drop(admission);
+                admission = Admission::ask(engine, &layout, &request, budget_bytes, true)?;
+                allocate(&admission)?
+            }
+            slots => slots?,
+        };
         Ok(Self {
             identity: SESSIONS.fetch_add(1, Ordering::Relaxed),
             engine: engine.clone(),
-            slots: slots?,
+            slots,
             layout,
-            plan,
+            plan: admission.plan(),
+            is_streaming: admission.is_streaming(),
             worker: None,
             tickets: 0,
             cuda_graph,
@@ -110,10 +121,16 @@ impl Session {
         &self.engine
     }
 
-    /// Memory that it and its engine hold, by class.
+    /// Memory that it and its engine hold, by class; where stages come and go, the most that a run needs at one time.
     #[must_use]
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// Whether stages of its engine come and go with each run, because its limit does not hold all of them.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.is_streaming
     }
 
     /// Number of slots.
@@ -129,8 +146,7 @@ impl Session {
         match self.slots.first().and_then(|state| state.lane.as_ref()) {
             _ if !self.cuda_graph => GraphState::NotAsked,
             Some(lane) => lane.graph_state(),
-            // Only what runs on the host is handed over.
-            None => GraphState::Inactive("the engine runs on the CPU".to_owned()),
+            None => GraphState::Inactive("the engine runs on the CPU or in stages".to_owned()),
         }
     }
 
@@ -281,20 +297,6 @@ impl Session {
     }
 }
 
-fn check_budget(plan: &Plan, budget_bytes: Option<u64>) -> Result<()> {
-    let need_bytes = plan.device_bytes();
-    match budget_bytes {
-        Some(limit_bytes) if need_bytes > limit_bytes => Err(Error::OverBudget(Box::new(Refusal {
-            scope: Scope::Session,
-            need_bytes,
-            have_bytes: limit_bytes,
-            limit_bytes,
-            holders: Vec::new(),
-        }))),
-        _ => Ok(()),
-    }
-}
-
 impl fmt::Debug for Session {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Session")
@@ -313,4 +315,4 @@ fn ensure_worker(worker: &mut Option<Worker>, slots: usize, timed: bool) -> Resu
 }
 
 /// Used where a block is shared between the sessions of several threads.
-type Shared<T> = Arc<std::sync::Mutex<T>>;
+pub(crate) type Shared<T> = Arc<std::sync::Mutex<T>>;

@@ -37,13 +37,20 @@ impl Workspace {
                 Allocator::new(host.clone(), engine.ledger().clone(), owner).allocate(Class::Activation, bytes)?;
             Ok(Block::Host(Arc::new(Mutex::new(block))))
         };
+        #[cfg(feature = "tensorrt")]
+        let on_gpu = |gpu: &crate::device::Cuda| -> Result<Block> {
+            let block = crate::engine::gpu_lane::SharedBlock::new(gpu, engine.ledger(), owner, bytes)?;
+            Ok(Block::Cuda(Arc::new(block)))
+        };
         let block = match engine.kind() {
             #[cfg(feature = "onnx")]
             Kind::Onnx { host, .. } => on_host(host),
             Kind::Function { host, .. } => on_host(host),
+            Kind::Staged(staged) => on_host(&staged.device),
             #[cfg(feature = "tensorrt")]
-            Kind::TensorRt(rt) => crate::engine::gpu_lane::SharedBlock::new(&rt.gpu, engine.ledger(), owner, bytes)
-                .map(|it| Block::Cuda(Arc::new(it))),
+            Kind::TensorRt(rt) => on_gpu(&rt.gpu),
+            #[cfg(feature = "tensorrt")]
+            Kind::StagedOnGpu(staged) => on_gpu(&staged.device),
         };
         Ok(Self { block: block?, bytes })
     }
@@ -64,7 +71,9 @@ impl Workspace {
             #[cfg(feature = "tensorrt")]
             (Block::Cuda(block), Kind::TensorRt(rt)) => block.gpu.is(&rt.gpu),
             #[cfg(feature = "tensorrt")]
-            (Block::Cuda(_), _) | (_, Kind::TensorRt(_)) => false,
+            (Block::Cuda(block), Kind::StagedOnGpu(staged)) => block.gpu.is(&staged.device),
+            #[cfg(feature = "tensorrt")]
+            (Block::Cuda(_), _) | (_, Kind::TensorRt(_) | Kind::StagedOnGpu(_)) => false,
             (Block::Host(_), _) => true,
         };
         if is_there { Ok(&self.block) } else { refused("it lies on another device than the engine runs on") }

@@ -30,7 +30,12 @@ pub(crate) fn evictions(loaded: &[Option<u64>], now: usize, wanted: (usize, u64)
 }
 
 /// As [`evictions`], for a segment that is loaded ahead of its turn: nothing that is needed sooner is given up for it.
-pub(crate) fn evictions_ahead(loaded: &[Option<u64>], now: usize, wanted: (usize, u64), room: u64) -> Option<Vec<usize>> {
+pub(crate) fn evictions_ahead(
+    loaded: &[Option<u64>],
+    now: usize,
+    wanted: (usize, u64),
+    room: u64,
+) -> Option<Vec<usize>> {
     let later = |place: &usize| turns(now, *place, loaded.len()) > turns(now, wanted.0, loaded.len());
     evictions(loaded, now, wanted, room).filter(|evicted| evicted.iter().all(later))
 }

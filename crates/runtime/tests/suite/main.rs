@@ -5,6 +5,8 @@
 mod batching;
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "onnx")]
+mod bundles;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod devices;
@@ -18,7 +20,9 @@ mod ledgers;
 #[cfg(feature = "onnx")]
 mod models;
 mod monitor;
+mod parts;
 mod pools;
 mod sessions;
+mod stages;
 #[cfg(all(feature = "onnx", feature = "tensorrt", not(feature = "tensorrt-enterprise")))]
 mod tensorrt;

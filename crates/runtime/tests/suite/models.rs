@@ -24,7 +24,7 @@ pub fn model(name: &str) -> Option<PathBuf> {
     folder.map(|folder| folder.join(name))
 }
 
-fn noise(count: u64, seed: u64) -> Vec<f32> {
+pub fn noise(count: u64, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
