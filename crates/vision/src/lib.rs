@@ -18,6 +18,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod coco;
+mod decoder;
+mod detection;
 mod error;
 mod placement;
 mod preprocess;
@@ -25,6 +28,8 @@ mod read;
 mod resize;
 mod size;
 
+pub use decoder::{Decoder, DecoderKind, Numbers, OutputShape, Values, choose};
+pub use detection::{BoundingBox, Candidates, Detection, Rejected, Selection, Suppressor};
 pub use error::{Error, Result};
 pub use image::RgbImage;
 pub use placement::Placement;

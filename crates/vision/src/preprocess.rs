@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
-use crate::resize::resize;
+use crate::resize::{COLOURS, Resized};
 use crate::size::Size;
 
 /// How an image becomes a network's input: the `preprocess` block of a configuration.
@@ -170,13 +170,11 @@ impl Preprocess {
         if tensor.len() != input.elements() {
             return Err(Error::TensorLength { expected: input.elements(), actual: tensor.len() });
         }
-        let mut pixels = resize(image, placement.size)?;
-        if input.grey {
-            pixels = brightness(&pixels);
-        }
-        let tables = self.tables();
-        for (channel, table) in tables.iter().enumerate().take(input.channels()) {
-            self.fill_channel(&pixels, channel, table, input, &placement, tensor);
+        let (tables, mut resized) = (self.tables(), Resized::new(image, placement.size));
+        for row in 0..input.height {
+            let inside = row.checked_sub(placement.top).filter(|row| *row < placement.size.height);
+            let pixels = inside.map_or(&[][..], |row| resized.row(row as usize));
+            self.fill_row(pixels, &tables, input, row as usize, placement.left as usize, tensor);
         }
         Ok(())
     }
@@ -188,41 +186,60 @@ impl Preprocess {
         })
     }
 
-    fn fill_channel(
+    /// One row of the tensor: padding, `pixels` from column `left` on, padding.
+    fn fill_row(
         &self,
         pixels: &[u8],
-        channel: usize,
-        table: &[f32; 256],
+        tables: &[[f32; 256]; 3],
         input: Input,
-        placement: &Placement,
+        row: usize,
+        left: usize,
         tensor: &mut [f32],
     ) {
-        let channels = input.channels();
-        let (plane, step) = match self.layout {
-            Layout::Nchw => (channel * input.width as usize * input.height as usize, 1),
-            Layout::Nhwc => (channel, channels),
-        };
-        let source = if channels == 3 && self.order == ChannelOrder::Bgr { 2 - channel } else { channel };
-        let row_pixels = placement.size.width as usize;
-        let image_rows = placement.top..placement.top + placement.size.height;
-        for row in 0..input.height {
-            let start = plane + row as usize * input.width as usize * step;
-            let mut cells = tensor[start..].iter_mut().step_by(step).take(input.width as usize);
-            if image_rows.contains(&row) {
-                let from = (row - placement.top) as usize * row_pixels * channels + source;
-                let values = pixels[from..].iter().step_by(channels).take(row_pixels);
-                cells.by_ref().take(placement.left as usize).for_each(|cell| *cell = table[usize::from(self.pad)]);
-                cells.by_ref().zip(values).for_each(|(cell, &value)| *cell = table[usize::from(value)]);
+        let (width, channels) = (input.width as usize, input.channels());
+        let pixels = pixels.as_chunks::<COLOURS>().0;
+        let pads = std::array::from_fn::<f32, 3, _>(|channel| tables[channel][usize::from(self.pad)]);
+        if self.layout == Layout::Nhwc {
+            let cells = &mut tensor[row * width * channels..][..width * channels];
+            cells.chunks_exact_mut(channels).for_each(|cell| cell.copy_from_slice(&pads[..channels]));
+            for (cell, pixel) in cells[left * channels..].chunks_exact_mut(channels).zip(pixels) {
+                let values = self.values(pixel, input, tables);
+                cell.copy_from_slice(&values[..channels]);
             }
-            cells.for_each(|cell| *cell = table[usize::from(self.pad)]);
+            return;
         }
+        let plane = width * input.height as usize;
+        for channel in 0..channels {
+            let cells = &mut tensor[channel * plane + row * width..][..width];
+            let (before, behind) = cells.split_at_mut(left);
+            let (inside, behind) = behind.split_at_mut(pixels.len());
+            before.iter_mut().chain(behind).for_each(|cell| *cell = pads[channel]);
+            let (table, colour) = (&tables[channel], self.colour(channel));
+            match input.grey {
+                true => inside.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = table[brightness(rgb)]),
+                false => inside.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = table[usize::from(rgb[colour])]),
+            }
+        }
+    }
+
+    /// The colour of the image, red first, that a channel of the tensor holds.
+    fn colour(&self, channel: usize) -> usize {
+        if self.order == ChannelOrder::Bgr { 2 - channel } else { channel }
+    }
+
+    /// A pixel's values in the order of the tensor; of a grey input only the first counts.
+    fn values(&self, rgb: &[u8; 3], input: Input, tables: &[[f32; 256]; 3]) -> [f32; 3] {
+        std::array::from_fn(|channel| match input.grey {
+            true => tables[channel][brightness(rgb)],
+            false => tables[channel][usize::from(rgb[self.colour(channel)])],
+        })
     }
 }
 
-/// The brightness of RGB pixels by ITU-R BT.601, as OpenCV computes it.
-fn brightness(pixels: &[u8]) -> Vec<u8> {
-    let level = |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
-    pixels.chunks_exact(3).map(|rgb| level(rgb).round() as u8).collect()
+/// The brightness of an RGB pixel by ITU-R BT.601, as OpenCV computes it.
+fn brightness(rgb: &[u8; 3]) -> usize {
+    let level = 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
+    usize::from(level.round() as u8)
 }
 
 const NOT_FINITE: &str = "every number must be finite";
