@@ -4,7 +4,7 @@
 
 use crate::args::verbosity::VerbosityArgs;
 use crate::commands::{
-    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, run, soak, zoo,
+    bench, build, calibrate, compare, completions, detect, doctor, eval, inspect, man, plan, quantize, run, soak, zoo,
 };
 use clap::{Parser, Subcommand};
 
@@ -44,6 +44,8 @@ pub enum Command {
     Soak(Box<soak::SoakArgs>),
     Compare(Box<compare::CompareArgs>),
     Bench(Box<bench::BenchArgs>),
+    Detect(Box<detect::DetectArgs>),
+    Eval(Box<eval::EvalArgs>),
     Zoo(zoo::ZooArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -63,6 +65,8 @@ impl Command {
             Self::Soak(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Bench(args) => args.wants_json(),
+            Self::Detect(args) => args.json.is_some(),
+            Self::Eval(args) => args.json.json,
             Self::Zoo(args) => args.json.json,
             Self::Completions(_) | Self::Man(_) => false,
         }

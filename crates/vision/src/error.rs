@@ -49,6 +49,15 @@ pub enum Error {
         #[source]
         source: image::ImageError,
     },
+    /// An image cannot be put into a file's format.
+    #[error("image {} cannot be encoded", path.display())]
+    Encode {
+        /// The file it is for.
+        path: PathBuf,
+        /// The encoder's reason.
+        #[source]
+        source: image::ImageError,
+    },
     /// The image is larger than this program takes.
     #[error("image {} has {width}x{height} pixels; at most {limit} are taken", path.display())]
     TooLarge {
@@ -115,6 +124,21 @@ pub enum Error {
         /// What is wrong, and in which line.
         #[source]
         source: serde_json::Error,
+    },
+    /// The list of classes cannot be read.
+    #[error("class names {} cannot be read", path.display())]
+    ReadClasses {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The list of classes has none.
+    #[error("{} names no class", path.display())]
+    NoClasses {
+        /// The file.
+        path: PathBuf,
     },
     /// No decoder has that name.
     #[error("there is no decoder {name:?}")]
@@ -205,6 +229,7 @@ impl Error {
                 "it must be one JSON object with the lists `images`, `annotations` and `categories`, such as COCO's \
                  instances_val2017.json"
             }
+            Error::ReadClasses { .. } | Error::NoClasses { .. } => "write `coco`, or name a text file with one class a line",
             Error::UnknownFormat { .. } => "convert the image to JPEG or PNG",
             Error::TooLarge { .. } | Error::TooManyBytes { .. } => "cut the image into tiles or scale it down first",
             Error::UnknownDecoder { .. } => return Some(format!("known are{}", decoders(&DecoderKind::ALL))),
