@@ -32,7 +32,7 @@ def arrays():
     """A photograph-like image, and the outputs of a detector that finds some sixty objects, each by many anchors."""
     random = np.random.default_rng(7)
     pixels = cv2.GaussianBlur(random.integers(0, 256, (1080, 1920, 3), dtype=np.uint8), (0, 0), 2)
-    scores = random.random((8400, 80), dtype=np.float32) ** 60 * 0.5
+    scores = random.random((8400, 80), dtype=np.float32) ** 400 * 0.5
     centres = random.random((8400, 2), dtype=np.float32) * 640
     sides = (20 + random.random((8400, 2)) * 100).astype(np.float32)
     for _ in range(60):

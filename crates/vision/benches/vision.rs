@@ -23,7 +23,8 @@ fn noise(count: usize) -> Vec<f32> {
 
 fn preprocess(bench: &mut Criterion) {
     let noise = noise(1920 * 1080 * 3);
-    let pixels: Vec<u8> = noise.iter().enumerate().map(|(at, noise)| (at / 97 % 200) as u8 + (noise * 55.0) as u8).collect();
+    let pixels: Vec<u8> =
+        noise.iter().enumerate().map(|(at, noise)| (at / 97 % 200) as u8 + (noise * 55.0) as u8).collect();
     let image = RgbImage::from_raw(1920, 1080, pixels).unwrap();
     let input = Input::rgb(SIDE, SIDE);
     let mut tensor = vec![0.0; input.elements()];

@@ -158,7 +158,10 @@ mod tests {
         let names = ClassNames::coco();
         assert_eq!((names.len(), names.get(0), names.get(79)), (80, Some("person"), Some("toothbrush")));
         assert_eq!((names.find("Traffic Light"), names.find("lorry")), (Some(9), None));
-        assert_eq!((names.label(80).as_str(), coco_category_id(79), coco_category_id(80)), ("class 80", Some(90), None));
+        assert_eq!(
+            (names.label(80).as_str(), coco_category_id(79), coco_category_id(80)),
+            ("class 80", Some(90), None)
+        );
         assert!(COCO.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 

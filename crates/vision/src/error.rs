@@ -229,7 +229,9 @@ impl Error {
                 "it must be one JSON object with the lists `images`, `annotations` and `categories`, such as COCO's \
                  instances_val2017.json"
             }
-            Error::ReadClasses { .. } | Error::NoClasses { .. } => "write `coco`, or name a text file with one class a line",
+            Error::ReadClasses { .. } | Error::NoClasses { .. } => {
+                "write `coco`, or name a text file with one class a line"
+            }
             Error::UnknownFormat { .. } => "convert the image to JPEG or PNG",
             Error::TooLarge { .. } | Error::TooManyBytes { .. } => "cut the image into tiles or scale it down first",
             Error::UnknownDecoder { .. } => return Some(format!("known are{}", decoders(&DecoderKind::ALL))),

@@ -29,6 +29,7 @@ mod placement;
 mod preprocess;
 mod read;
 mod resize;
+mod rows;
 mod size;
 
 pub use classes::{ClassNames, coco_category_id};

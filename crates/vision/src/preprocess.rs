@@ -1,14 +1,16 @@
 //! From an image to the numbers that a network takes.
 //!
 //! The tensor is `(pixel * scale - mean) / std`, with pixels from 0 to 255 and `mean` and `std` in the tensor's own channel
-//! order. Everything per pixel is a table look-up, since there are only 256 values of each channel.
+//! order. Rows of the tensor are shared by the processors.
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
-use crate::resize::{COLOURS, Resized};
+use crate::resize::Resized;
+use crate::rows::{Tables, Writer, tensor_rows};
 use crate::size::Size;
 
 /// How an image becomes a network's input: the `preprocess` block of a configuration.
@@ -170,78 +172,29 @@ impl Preprocess {
         if tensor.len() != input.elements() {
             return Err(Error::TensorLength { expected: input.elements(), actual: tensor.len() });
         }
-        let (tables, mut resized) = (self.tables(), Resized::new(image, placement.size));
-        for row in 0..input.height {
-            let inside = row.checked_sub(placement.top).filter(|row| *row < placement.size.height);
-            let pixels = inside.map_or(&[][..], |row| resized.row(row as usize));
-            self.fill_row(pixels, &tables, input, row as usize, placement.left as usize, tensor);
-        }
+        let writer = Writer { tables: self.tables(), order: self.order, layout: self.layout, input, pad: self.pad };
+        let resized = Resized::new(image, placement.size);
+        let rows = tensor_rows(tensor, input, self.layout);
+        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(Vec::new, |mixed, (row, cells)| {
+            let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
+            match inside {
+                None => writer.write(cells, 0, 0, std::iter::empty()),
+                Some(row) => resized.write_row(row as usize, mixed, &writer, cells, placement.left as usize),
+            }
+        });
         Ok(())
     }
 
     /// What each value of a pixel becomes, for each channel of the tensor.
-    fn tables(&self) -> [[f32; 256]; 3] {
+    fn tables(&self) -> Tables {
         std::array::from_fn(|channel| {
             std::array::from_fn(|pixel| (pixel as f32 * self.scale - self.mean[channel]) / self.std[channel])
         })
     }
-
-    /// One row of the tensor: padding, `pixels` from column `left` on, padding.
-    fn fill_row(
-        &self,
-        pixels: &[u8],
-        tables: &[[f32; 256]; 3],
-        input: Input,
-        row: usize,
-        left: usize,
-        tensor: &mut [f32],
-    ) {
-        let (width, channels) = (input.width as usize, input.channels());
-        let pixels = pixels.as_chunks::<COLOURS>().0;
-        let pads = std::array::from_fn::<f32, 3, _>(|channel| tables[channel][usize::from(self.pad)]);
-        if self.layout == Layout::Nhwc {
-            let cells = &mut tensor[row * width * channels..][..width * channels];
-            cells.chunks_exact_mut(channels).for_each(|cell| cell.copy_from_slice(&pads[..channels]));
-            for (cell, pixel) in cells[left * channels..].chunks_exact_mut(channels).zip(pixels) {
-                let values = self.values(pixel, input, tables);
-                cell.copy_from_slice(&values[..channels]);
-            }
-            return;
-        }
-        let plane = width * input.height as usize;
-        for channel in 0..channels {
-            let cells = &mut tensor[channel * plane + row * width..][..width];
-            let (before, behind) = cells.split_at_mut(left);
-            let (inside, behind) = behind.split_at_mut(pixels.len());
-            before.iter_mut().chain(behind).for_each(|cell| *cell = pads[channel]);
-            let (table, colour) = (&tables[channel], self.colour(channel));
-            match input.grey {
-                true => inside.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = table[brightness(rgb)]),
-                false => inside.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = table[usize::from(rgb[colour])]),
-            }
-        }
-    }
-
-    /// The colour of the image, red first, that a channel of the tensor holds.
-    fn colour(&self, channel: usize) -> usize {
-        if self.order == ChannelOrder::Bgr { 2 - channel } else { channel }
-    }
-
-    /// A pixel's values in the order of the tensor; of a grey input only the first counts.
-    fn values(&self, rgb: &[u8; 3], input: Input, tables: &[[f32; 256]; 3]) -> [f32; 3] {
-        std::array::from_fn(|channel| match input.grey {
-            true => tables[channel][brightness(rgb)],
-            false => tables[channel][usize::from(rgb[self.colour(channel)])],
-        })
-    }
 }
 
-/// The brightness of an RGB pixel by ITU-R BT.601, as OpenCV computes it.
-fn brightness(rgb: &[u8; 3]) -> usize {
-    let level = 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
-    usize::from(level.round() as u8)
-}
-
+/// Rows that are worth a thread.
+const LEAST_ROWS: usize = 64;
 const NOT_FINITE: &str = "every number must be finite";
 const NOT_A_FACTOR: &str = "every number must be finite and other than 0";
 

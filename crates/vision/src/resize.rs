@@ -8,6 +8,7 @@
 
 use image::RgbImage;
 
+use crate::rows::{TensorRow, Writer};
 use crate::size::Size;
 
 /// Colours of a pixel.
@@ -21,9 +22,9 @@ const SHARE_BITS: u32 = 15;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     /// The neighbour before it.
-    low: usize,
+    low: u32,
     /// The neighbour behind it, which is the same at an edge.
-    high: usize,
+    high: u32,
     /// Share of the neighbour behind, in 2^-15.
     share: i16,
 }
@@ -33,46 +34,39 @@ pub(crate) struct Resized<'i> {
     image: &'i RgbImage,
     columns: Vec<Place>,
     rows: Vec<Place>,
-    mixed: Vec<i16>,
-    pixels: Vec<u8>,
 }
 
 impl<'i> Resized<'i> {
     /// `image`, which has pixels, at `size`.
     pub fn new(image: &'i RgbImage, size: Size) -> Self {
-        let width = size.width as usize * COLOURS;
-        Self {
-            image,
-            columns: places(image.width(), size.width),
-            rows: places(image.height(), size.height),
-            mixed: vec![0; image.width() as usize * COLOURS],
-            pixels: vec![0; width],
-        }
+        Self { image, columns: places(image.width(), size.width), rows: places(image.height(), size.height) }
     }
 
-    /// One row, three bytes per pixel.
-    pub fn row(&mut self, row: usize) -> &[u8] {
+    /// Writes one row into a row of a tensor, from column `left` on; `mixed` is memory to work in.
+    pub fn write_row(&self, row: usize, mixed: &mut Vec<i16>, writer: &Writer, cells: TensorRow<'_>, left: usize) {
         let place = self.rows[row];
         let stride = self.image.width() as usize * COLOURS;
-        let at = |row: usize| &self.image.as_raw()[row * stride..(row + 1) * stride];
+        let at = |row: u32| &self.image.as_raw()[row as usize * stride..][..stride];
         let (upper, lower) = (at(place.low), at(place.high));
-        if place.share == 0 && self.columns.len() * COLOURS == stride {
-            return upper;
+        let width = self.columns.len();
+        if place.share == 0 && width * COLOURS == stride {
+            return writer.write(cells, left, width, upper.as_chunks().0.iter().copied());
         }
-        mix_rows(upper, lower, place.share, &mut self.mixed);
-        mix_columns(&self.mixed, &self.columns, &mut self.pixels);
-        &self.pixels
+        mixed.resize(stride, 0);
+        mix_rows(upper, lower, place.share, mixed);
+        let mixed = mixed.as_chunks().0;
+        writer.write(cells, left, width, self.columns.iter().map(|place| pixel_between(mixed, place)));
     }
 }
 
 /// For each of `to` pixels, its place among `from` pixels.
 fn places(from: u32, to: u32) -> Vec<Place> {
     let step = f64::from(from) / f64::from(to);
-    let last = from as usize - 1;
+    let last = from - 1;
     let place = |at: u32| {
-        let centre = ((f64::from(at) + 0.5) * step - 0.5).clamp(0.0, last as f64);
-        let low = (centre as usize).min(last);
-        let share = ((centre - low as f64) * f64::from(1 << SHARE_BITS)).round().min(f64::from(i16::MAX)) as i16;
+        let centre = ((f64::from(at) + 0.5) * step - 0.5).clamp(0.0, f64::from(last));
+        let low = (centre as u32).min(last);
+        let share = ((centre - f64::from(low)) * f64::from(1 << SHARE_BITS)).round().min(f64::from(i16::MAX)) as i16;
         Place { low, high: (low + 1).min(last), share }
     };
     (0..to).map(place).collect()
@@ -92,18 +86,11 @@ fn mix_rows(upper: &[u8], lower: &[u8], share: i16, mixed: &mut [i16]) {
     }
 }
 
-/// Pixels of the result from a mixed row.
-fn mix_columns(mixed: &[i16], columns: &[Place], pixels: &mut [u8]) {
-    for (pixel, place) in pixels.as_chunks_mut::<COLOURS>().0.iter_mut().zip(columns) {
-        *pixel = pixel_between(mixed, place);
-    }
-}
-
+/// A pixel of the result from a mixed row.
 #[inline]
-fn pixel_between(mixed: &[i16], place: &Place) -> [u8; COLOURS] {
+fn pixel_between(mixed: &[[i16; COLOURS]], place: &Place) -> [u8; COLOURS] {
     const HALF: i32 = 1 << (ROW_BITS + SHARE_BITS - 1);
-    let at = |column: usize| mixed.get(column * COLOURS..column * COLOURS + COLOURS);
-    let (Some(low), Some(high)) = (at(place.low), at(place.high)) else { return [0; COLOURS] };
+    let (low, high) = (mixed[place.low as usize], mixed[place.high as usize]);
     let share = i32::from(place.share);
     std::array::from_fn(|colour| {
         let (low, high) = (i32::from(low[colour]), i32::from(high[colour]));
@@ -114,10 +101,13 @@ fn pixel_between(mixed: &[i16], place: &Place) -> [u8; COLOURS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preprocess::{Input, Layout, Preprocess};
 
+    /// The whole image, through a tensor of channels last.
     fn resize(image: &RgbImage, size: Size) -> Vec<u8> {
-        let mut resized = Resized::new(image, size);
-        (0..size.height as usize).flat_map(|row| resized.row(row).to_vec()).collect()
+        let settings = Preprocess { layout: Layout::Nhwc, ..Preprocess::default() };
+        let tensor = settings.tensor(image, Input::rgb(size.width, size.height)).unwrap();
+        tensor.into_iter().map(|value| value as u8).collect()
     }
 
     /// OpenCV's definition, in floating point.

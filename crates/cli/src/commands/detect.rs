@@ -35,7 +35,8 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let decoder = Lane::new(&network)?.decoder().cloned();
     let classes = network.settings.class_names(decoder.as_ref().and_then(trtforge_vision::Decoder::classes));
     let pictures = args.out.as_deref().map(|folder| Pictures::create(folder, &files, &classes)).transpose()?;
-    let mut results = args.json.as_deref().map(|to| Results::create(to, &files, &classes, args.coco_ids)).transpose()?;
+    let mut results =
+        args.json.as_deref().map(|to| Results::create(to, &files, &classes, args.coco_ids)).transpose()?;
     let mut report = Report::new(&network, decoder.as_ref());
     let start = Instant::now();
     terminal.step("detect");

@@ -33,12 +33,7 @@ impl DetectorInputs {
     ///
     /// # Errors
     /// The model is fed with something else than images.
-    pub fn new(
-        engine: &Engine,
-        preprocess: &Preprocess,
-        batch: Option<u32>,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    pub fn new(engine: &Engine, preprocess: &Preprocess, batch: Option<u32>, progress: &dyn Progress) -> Result<Self> {
         let inputs = &engine.signature().inputs;
         let images: Vec<usize> = (0..inputs.len()).filter(|&index| takes_images(&inputs[index], preprocess)).collect();
         let &[index] = images.as_slice() else { bail!(no_image_input(inputs)) };

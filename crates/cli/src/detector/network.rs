@@ -3,7 +3,6 @@
 use super::input::DetectorInputs;
 use super::settings::Settings;
 use crate::args::detector::RunnerArgs;
-use crate::failure::Failure;
 use crate::file_kind::{self, FileKind};
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;

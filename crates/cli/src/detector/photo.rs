@@ -39,10 +39,3 @@ pub struct Answer {
     /// Boxes that made no sense.
     pub rejected: Rejected,
 }
-
-impl Answer {
-    /// Files that it speaks of.
-    pub fn files(&self) -> usize {
-        self.photos.len() + self.unreadable.len()
-    }
-}

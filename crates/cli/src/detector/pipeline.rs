@@ -120,7 +120,8 @@ fn read_all(
     tensors: &Receiver<Vec<f32>>,
 ) {
     for batch in batches {
-        if job.cancel.is_cancelled() || to_lane.send(read(job, batch, tensors.try_recv().unwrap_or_default())).is_err() {
+        if job.cancel.is_cancelled() || to_lane.send(read(job, batch, tensors.try_recv().unwrap_or_default())).is_err()
+        {
             break;
         }
     }
@@ -163,7 +164,11 @@ fn read_one(job: &Job<'_>, index: usize, path: &PathBuf, tensor: &mut [f32]) -> 
 /// An error and its causes in one line, without the file, which is named beside it.
 fn reason(path: &std::path::Path, error: &trtforge_vision::Error) -> String {
     let lines: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
-    lines.join(": ").replacen(&format!("image {} ", path.display()), "", 1).replacen(&format!("{} ", path.display()), "", 1)
+    lines.join(": ").replacen(&format!("image {} ", path.display()), "", 1).replacen(
+        &format!("{} ", path.display()),
+        "",
+        1,
+    )
 }
 
 /// Runs what the readers bring, in turn, and hands answers to the finishers in turn.

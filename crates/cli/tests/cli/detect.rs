@@ -99,7 +99,8 @@ fn what_cannot_be_read_is_passed_over_unless_it_is_all() {
             assert!(run.stderr.contains(&format!("{name}: ")), "{}", run.stderr);
         }
     }
-    let none = run_in(folder.path(), &["detect", "colours.onnx", "photos/4.bmp", "absent.jpg", "-q", "--json", "out.json"]);
+    let none =
+        run_in(folder.path(), &["detect", "colours.onnx", "photos/4.bmp", "absent.jpg", "-q", "--json", "out.json"]);
     insta::assert_snapshot!("all_unreadable", none.failure(4));
     assert!(!folder.path().join("out.json").exists(), "nothing half-written");
 }

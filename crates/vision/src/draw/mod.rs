@@ -19,8 +19,7 @@ const SIDE_PER_LINE: u32 = 240;
 /// Pixels of the shorter side of a photograph per pixel of a letter's dots.
 const SIDE_PER_DOT: u32 = 700;
 /// Width and height of a letter, in dots.
-const LETTER: (i64, i64) =
-    (FONT_9X15_BOLD.character_size.width as i64, FONT_9X15_BOLD.character_size.height as i64);
+const LETTER: (i64, i64) = (FONT_9X15_BOLD.character_size.width as i64, FONT_9X15_BOLD.character_size.height as i64);
 /// Dots left free around a label's letters.
 const MARGIN: i64 = 2;
 
@@ -92,7 +91,8 @@ mod tests {
             assert_eq!(*image.get_pixel(x, y), Rgb([0; 3]), "{x}, {y}");
         }
         let label = |x: u32, y: u32| *image.get_pixel(20 + x, 60 - 19 + y);
-        let written = (0..19).flat_map(|y| (0..100).map(move |x| (x, y))).filter(|&(x, y)| label(x, y) == text_colour(colour));
+        let written =
+            (0..19).flat_map(|y| (0..100).map(move |x| (x, y))).filter(|&(x, y)| label(x, y) == text_colour(colour));
         let dots = written.count();
         assert!((100..600).contains(&dots), "{dots} dots of letters");
     }
@@ -101,9 +101,8 @@ mod tests {
     fn letters_have_their_shapes() {
         let mut image = RgbImage::new(40, 20);
         Canvas::new(&mut image).text(0, 0, 1, "I", Rgb([255; 3]), &FONT_9X15_BOLD);
-        let rows: Vec<String> = (0..15)
-            .map(|y| (0..9).map(|x| if image.get_pixel(x, y).0[0] > 0 { '#' } else { '.' }).collect())
-            .collect();
+        let rows: Vec<String> =
+            (0..15).map(|y| (0..9).map(|x| if image.get_pixel(x, y).0[0] > 0 { '#' } else { '.' }).collect()).collect();
         let stem = rows.iter().filter(|row| row.contains("##")).count();
         assert!(stem >= 8, "{rows:#?}");
     }

@@ -21,9 +21,8 @@ pub fn list(arguments: &[String]) -> Result<Vec<PathBuf>> {
                 files.extend(lines(&text, Path::new("")));
             }
             Some(list) if !Path::new(argument).exists() => {
-                let text = std::fs::read_to_string(list).map_err(|error| {
-                    Failure::input(format!("cannot read the list of images {list}")).because(error)
-                })?;
+                let text = std::fs::read_to_string(list)
+                    .map_err(|error| Failure::input(format!("cannot read the list of images {list}")).because(error))?;
                 files.extend(lines(&text, Path::new(list).parent().unwrap_or(Path::new(""))));
             }
             _ => files.extend(named(argument)?),
@@ -53,8 +52,8 @@ fn named(argument: &str) -> Result<Vec<PathBuf>> {
     if path.exists() || !argument.contains(['*', '?', '[']) {
         return Ok(vec![path.to_owned()]);
     }
-    let matches = glob::glob(argument)
-        .map_err(|error| Failure::usage(format!("{argument} is no pattern")).because(error))?;
+    let matches =
+        glob::glob(argument).map_err(|error| Failure::usage(format!("{argument} is no pattern")).because(error))?;
     let files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|file| file.is_file()).collect();
     if files.is_empty() {
         bail!(Failure::input(format!("nothing matches {argument}")).hint("check the pattern"));

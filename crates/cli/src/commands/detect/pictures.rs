@@ -44,7 +44,9 @@ impl<'p> Pictures<'p> {
     }
 
     fn draw_one(&self, photo: &mut Photo) -> Result<()> {
-        let (Some(mut image), Some(target)) = (photo.image.take(), self.targets.get(photo.index)) else { return Ok(()) };
+        let (Some(mut image), Some(target)) = (photo.image.take(), self.targets.get(photo.index)) else {
+            return Ok(());
+        };
         annotate(&mut image, &photo.detections, self.classes);
         let bytes = encode_image(&image, target).with_context(|| format!("cannot make {}", target.display()))?;
         Ok(StagedFile::write(target, &bytes)?.commit()?)

@@ -64,7 +64,10 @@ impl Report {
         let mut doubts = Vec::new();
         let Rejected { not_finite, inverted, .. } = self.rejected;
         if not_finite > 0 {
-            doubts.push(format!("{} boxes had a side or score that is no number: the model overflows", grouped(not_finite)));
+            doubts.push(format!(
+                "{} boxes had a side or score that is no number: the model overflows",
+                grouped(not_finite)
+            ));
         }
         if inverted > self.objects() {
             doubts.push(format!(

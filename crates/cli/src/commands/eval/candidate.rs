@@ -1,9 +1,9 @@
 //! One detector that is scored.
 
+use super::Task;
 use super::arguments::EvalArgs;
 use super::categories::CategoryOfClass;
 use super::latency::{self, Latency};
-use super::Task;
 use crate::args::detector::RunnerArgs;
 use crate::detector::{Answer, Job, Lane, Network, Purpose, Settings, run as run_detector};
 use anyhow::Result;
@@ -152,7 +152,8 @@ impl Collected {
     /// The score over the photographs that could be read.
     fn evaluate(&self, task: &Task) -> Evaluation {
         let seen: HashSet<i64> = self.images.iter().copied().collect();
-        let truths: Vec<_> = task.annotations.truths.iter().filter(|truth| seen.contains(&truth.image)).copied().collect();
+        let truths: Vec<_> =
+            task.annotations.truths.iter().filter(|truth| seen.contains(&truth.image)).copied().collect();
         let categories: Vec<i64> = task.annotations.categories.iter().map(|category| category.id).collect();
         evaluate(&truths, &self.found, &self.images, &categories)
     }

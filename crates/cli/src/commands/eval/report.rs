@@ -120,7 +120,8 @@ impl Report {
             text += &format!("{}: {} images could not be read and are not scored.\n", row.file, row.unreadable.len());
         }
         for row in self.candidates.iter().filter(|row| row.rejected.not_finite > 0) {
-            text += &format!("{}: {} boxes had a side or score that is no number.\n", row.file, row.rejected.not_finite);
+            text +=
+                &format!("{}: {} boxes had a side or score that is no number.\n", row.file, row.rejected.not_finite);
         }
         text
     }
@@ -137,12 +138,7 @@ impl Report {
             changes.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
             let mut table = Table::new(&["class", ">objects", ">AP", ">change"]);
             for (class, difference) in changes.iter().take(LISTED) {
-                table.row([
-                    class.name.clone(),
-                    class.objects.to_string(),
-                    share(class.ap),
-                    change(Some(*difference)),
-                ]);
+                table.row([class.name.clone(), class.objects.to_string(), share(class.ap), change(Some(*difference))]);
             }
             if !table.is_empty() {
                 text += &format!("\n{}, classes that change most:\n{}", other.file, table.render());
