@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
-use crate::resize::Resized;
+use crate::resize::{Memory, Resized};
 use crate::rows::{Tables, Writer, tensor_rows};
 use crate::size::Size;
 
@@ -175,11 +175,11 @@ impl Preprocess {
         let writer = Writer { tables: self.tables(), order: self.order, layout: self.layout, input, pad: self.pad };
         let resized = Resized::new(image, placement.size);
         let rows = tensor_rows(tensor, input, self.layout);
-        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(Vec::new, |mixed, (row, cells)| {
+        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(Memory::default, |memory, (row, cells)| {
             let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
             match inside {
                 None => writer.write(cells, 0, 0, std::iter::empty()),
-                Some(row) => resized.write_row(row as usize, mixed, &writer, cells, placement.left as usize),
+                Some(row) => resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
             }
         });
         Ok(())

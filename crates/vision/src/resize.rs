@@ -13,6 +13,8 @@ use crate::size::Size;
 
 /// Colours of a pixel.
 pub(crate) const COLOURS: usize = 3;
+/// Numbers that a pixel is moved in.
+const LANES: usize = 4;
 /// Bits behind the point of a mixed row: 255 in them fits 16 bits with a sign.
 const ROW_BITS: u32 = 6;
 /// Bits behind the point of a share.
@@ -34,16 +36,20 @@ pub(crate) struct Resized<'i> {
     image: &'i RgbImage,
     columns: Vec<Place>,
     rows: Vec<Place>,
+    /// The columns' shares, once for each number of a pixel.
+    shares: Vec<[i16; LANES]>,
 }
 
 impl<'i> Resized<'i> {
     /// `image`, which has pixels, at `size`.
     pub fn new(image: &'i RgbImage, size: Size) -> Self {
-        Self { image, columns: places(image.width(), size.width), rows: places(image.height(), size.height) }
+        let columns = places(image.width(), size.width);
+        let shares = columns.iter().map(|place| [place.share; LANES]).collect();
+        Self { image, columns, rows: places(image.height(), size.height), shares }
     }
 
-    /// Writes one row into a row of a tensor, from column `left` on; `mixed` is memory to work in.
-    pub fn write_row(&self, row: usize, mixed: &mut Vec<i16>, writer: &Writer, cells: TensorRow<'_>, left: usize) {
+    /// Writes one row into a row of a tensor, from column `left` on.
+    pub fn write_row(&self, row: usize, memory: &mut Memory, writer: &Writer, cells: TensorRow<'_>, left: usize) {
         let place = self.rows[row];
         let stride = self.image.width() as usize * COLOURS;
         let at = |row: u32| &self.image.as_raw()[row as usize * stride..][..stride];
@@ -52,11 +58,23 @@ impl<'i> Resized<'i> {
         if place.share == 0 && width * COLOURS == stride {
             return writer.write(cells, left, width, upper.as_chunks().0.iter().copied());
         }
-        mixed.resize(stride, 0);
-        mix_rows(upper, lower, place.share, mixed);
-        let mixed = mixed.as_chunks().0;
-        writer.write(cells, left, width, self.columns.iter().map(|place| pixel_between(mixed, place)));
+        // A pixel is read with the number behind it, so one is behind the last as well.
+        memory.mixed.resize(stride + 1, 0);
+        memory.before.resize(width, [0; LANES]);
+        memory.behind.resize(width, [0; LANES]);
+        mix_rows(upper, lower, place.share, &mut memory.mixed);
+        spread(&memory.mixed, &self.columns, &mut memory.before, &mut memory.behind);
+        mix_pixels(memory.before.as_flattened_mut(), memory.behind.as_flattened(), self.shares.as_flattened());
+        writer.write(cells, left, width, memory.before.iter().map(|&[red, green, blue, _]| [red, green, blue].map(|it| it as u8)));
     }
+}
+
+/// Memory to work in, kept from row to row.
+#[derive(Default)]
+pub(crate) struct Memory {
+    mixed: Vec<i16>,
+    before: Vec<[i16; LANES]>,
+    behind: Vec<[i16; LANES]>,
 }
 
 /// For each of `to` pixels, its place among `from` pixels.
@@ -86,16 +104,24 @@ fn mix_rows(upper: &[u8], lower: &[u8], share: i16, mixed: &mut [i16]) {
     }
 }
 
-/// A pixel of the result from a mixed row.
-#[inline]
-fn pixel_between(mixed: &[[i16; COLOURS]], place: &Place) -> [u8; COLOURS] {
-    const HALF: i32 = 1 << (ROW_BITS + SHARE_BITS - 1);
-    let (low, high) = (mixed[place.low as usize], mixed[place.high as usize]);
-    let share = i32::from(place.share);
-    std::array::from_fn(|colour| {
-        let (low, high) = (i32::from(low[colour]), i32::from(high[colour]));
-        (((low << SHARE_BITS) + (high - low) * share + HALF) >> (ROW_BITS + SHARE_BITS)) as u8
-    })
+/// For each pixel of the result its two neighbours in a mixed row, in places of four numbers that move as one.
+fn spread(mixed: &[i16], columns: &[Place], before: &mut [[i16; LANES]], behind: &mut [[i16; LANES]]) {
+    let at = |column: u32| {
+        let rest = mixed.get(column as usize * COLOURS..);
+        rest.and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
+    };
+    for ((place, before), behind) in columns.iter().zip(before).zip(behind) {
+        *before = at(place.low);
+        *behind = at(place.high);
+    }
+}
+
+/// Neighbours mixed and rounded to whole numbers, in the place of the first.
+fn mix_pixels(before: &mut [i16], behind: &[i16], shares: &[i16]) {
+    for ((before, &behind), &share) in before.iter_mut().zip(behind).zip(shares) {
+        let part = (i32::from((behind - *before) << 1) * i32::from(share)) >> 16;
+        *before = (*before + part as i16 + (1 << (ROW_BITS - 1))) >> ROW_BITS;
+    }
 }
 
 #[cfg(test)]

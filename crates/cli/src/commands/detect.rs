@@ -21,7 +21,7 @@ use pictures::Pictures;
 use report::Report;
 use results::Results;
 use std::time::Instant;
-use trtforge_builder::{Config, Progress};
+use trtforge_builder::{Config, Progress, counted};
 
 /// Detects everything, then reports.
 pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
@@ -56,11 +56,9 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     report.seconds = start.elapsed().as_secs_f64();
     terminal.finish();
     report.doubts(&classes).iter().for_each(|doubt| terminal.note(doubt));
-    if report.images == 0 {
-        bail!(
-            Failure::input(format!("none of the {} images could be read", files.len()))
-                .hint("the notes above say why; known formats are JPEG, PNG, BMP, WebP and TIFF")
-        );
+    if let (0, Some(first)) = (report.images, &report.first_unreadable) {
+        let message = format!("none of the {} could be read; the first: {first}", counted(files.len(), "image"));
+        bail!(Failure::input(message).hint("known formats are JPEG, PNG, BMP, WebP and TIFF"));
     }
     let to_stdout = results.as_ref().is_some_and(Results::is_stdout);
     results.map(Results::commit).transpose()?;

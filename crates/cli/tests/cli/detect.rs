@@ -174,7 +174,7 @@ fn outputs_that_fit_no_decoder_or_two_are_told() {
     insta::assert_snapshot!("no_image_input", detect("model.onnx", &[]).failure(4));
     insta::assert_snapshot!("no_decoder", detect("picture.onnx", &[]).failure(4));
     insta::assert_snapshot!("two_decoders", detect("ambiguous.onnx", &[]).failure(2));
-    insta::assert_snapshot!("decoder_unfit", detect("ambiguous.onnx", &["--decoder", "yolov8"]).failure(2));
+    insta::assert_snapshot!("decoder_unfit", detect("ambiguous.onnx", &["--decoder", "damo-yolo"]).failure(2));
     insta::assert_snapshot!("decoder_unknown", detect("ambiguous.onnx", &["--decoder", "yolo"]).failure(2));
     insta::assert_snapshot!("score_out_of_range", detect("ambiguous.onnx", &["--score", "25"]).failure(2));
     insta::assert_snapshot!("batch_fixed", detect("ambiguous.onnx", &["--batch", "4"]).failure(2));

@@ -13,6 +13,8 @@ const LISTED: usize = 20;
 pub struct Report {
     /// Photographs that could be read.
     pub images: usize,
+    /// The first file that could not be read, and why.
+    pub first_unreadable: Option<String>,
     /// How long it took.
     pub seconds: f64,
     unreadable: usize,
@@ -28,6 +30,7 @@ impl Report {
         let decoder = decoder.map_or("chosen after the first run".to_owned(), |decoder| decoder.kind().to_string());
         Self {
             images: 0,
+            first_unreadable: None,
             seconds: 0.0,
             unreadable: 0,
             found: BTreeMap::new(),
@@ -44,6 +47,8 @@ impl Report {
     pub fn add(&mut self, answer: Answer) {
         self.images += answer.photos.len();
         self.unreadable += answer.unreadable.len();
+        let first = answer.unreadable.first().map(|image| format!("{}: {}", image.file, image.reason));
+        self.first_unreadable = self.first_unreadable.take().or(first);
         self.rejected += answer.rejected;
         for detection in answer.photos.iter().flat_map(|photo| &photo.detections) {
             *self.found.entry(detection.class).or_default() += 1;

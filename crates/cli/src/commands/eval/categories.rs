@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use anyhow::{Result, bail};
-use trtforge_builder::{Progress, counted};
+use trtforge_builder::Progress;
 use trtforge_vision::ClassNames;
 use trtforge_vision::coco::Category;
 
@@ -31,8 +31,8 @@ impl CategoryOfClass {
             if !missing.is_empty() {
                 let few = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
                 progress.note(&format!(
-                    "{} of the labels are no class of the model and count as never found: {few}",
-                    counted(missing.len(), "category")
+                    "categories of the labels that are no class of the model and count as never found ({}): {few}",
+                    missing.len()
                 ));
             }
             let mut ids = vec![None; count.max(names.len())];
@@ -48,9 +48,8 @@ impl CategoryOfClass {
         }
         bail!(
             Failure::usage(format!(
-                "the model has {}, the labels {}, and no names that join them",
-                counted(count, "class"),
-                counted(categories.len(), "category")
+                "the model's classes ({count}) and the labels' categories ({}) differ in number, and no names join them",
+                categories.len()
             ))
             .hint("name the model's classes with --classes, as the labels name their categories")
         )
