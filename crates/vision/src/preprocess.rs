@@ -175,13 +175,16 @@ impl Preprocess {
         let writer = Writer { tables: self.tables(), order: self.order, layout: self.layout, input, pad: self.pad };
         let resized = Resized::new(image, placement.size);
         let rows = tensor_rows(tensor, input, self.layout);
-        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(Memory::default, |memory, (row, cells)| {
-            let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
-            match inside {
-                None => writer.write(cells, 0, 0, std::iter::empty()),
-                Some(row) => resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
-            }
-        });
+        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(
+            Memory::default,
+            |memory, (row, cells)| {
+                let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
+                match inside {
+                    None => writer.write(cells, 0, 0, std::iter::empty()),
+                    Some(row) => resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
+                }
+            },
+        );
         Ok(())
     }
 

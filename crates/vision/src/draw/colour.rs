@@ -8,7 +8,7 @@ const STEP_DEGREES: f64 = 137.507_764;
 /// The colour of a class; red for the first.
 pub(super) fn class_colour(class: u32) -> Rgb<u8> {
     let hue = (f64::from(class) * STEP_DEGREES).rem_euclid(360.0);
-    let value = if class / 16 % 2 == 0 { 1.0 } else { 0.75 };
+    let value = if (class / 16).is_multiple_of(2) { 1.0 } else { 0.75 };
     Rgb(hue_saturation_value(hue, 0.85, value))
 }
 
