@@ -9,7 +9,7 @@ use super::lane::Lane;
 use super::network::Network;
 use super::photo::{Answer, Photo, Prepared};
 use anyhow::{Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
 use trtforge_builder::{CancelFlag, Error, Unreadable};
@@ -148,7 +148,7 @@ fn read(job: &Job<'_>, batch: usize, mut tensor: Vec<f32>) -> Prepared {
     prepared
 }
 
-fn read_one(job: &Job<'_>, index: usize, path: &PathBuf, tensor: &mut [f32]) -> trtforge_vision::Result<Photo> {
+fn read_one(job: &Job<'_>, index: usize, path: &Path, tensor: &mut [f32]) -> trtforge_vision::Result<Photo> {
     let image = read_image(path)?;
     let (preprocess, input) = (&job.network.settings.preprocess, job.network.inputs.input);
     preprocess.fill(&image, input, tensor)?;
@@ -162,7 +162,7 @@ fn read_one(job: &Job<'_>, index: usize, path: &PathBuf, tensor: &mut [f32]) -> 
 }
 
 /// An error and its causes in one line, without the file, which is named beside it.
-fn reason(path: &std::path::Path, error: &trtforge_vision::Error) -> String {
+fn reason(path: &Path, error: &trtforge_vision::Error) -> String {
     let lines: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
     lines.join(": ").replacen(&format!("image {} ", path.display()), "", 1).replacen(
         &format!("{} ", path.display()),

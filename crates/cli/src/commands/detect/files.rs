@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(names(&[format!("@{}", text("list.txt"))]), ["c.jpeg", "absent.jpg"]);
         assert_eq!(names(&["absent.jpg".into()]), ["absent.jpg"]);
         for wrong in [text("*.gif"), text("[.jpg"), format!("@{}", text("absent"))] {
-            assert!(list(&[wrong.clone()]).is_err(), "{wrong}");
+            assert!(list(std::slice::from_ref(&wrong)).is_err(), "{wrong}");
         }
         let empty = tempfile::tempdir().expect("a folder");
         assert!(list(&[empty.path().display().to_string()]).is_err());

@@ -26,11 +26,12 @@ impl<'p> Pictures<'p> {
         let names = names(files);
         let targets: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         let folder = folder.canonicalize().map_err(failed)?;
-        let inside = files.iter().find(|file| file.parent().and_then(|it| settled(it)) == Some(folder.clone()));
-        match inside {
-            Some(file) => Err(Failure::usage(format!("{} lies in the folder that is written to", file.display()))
-                .hint("choose another folder with --out")
-                .into()),
+        let parents: HashSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+        match parents.into_iter().find(|parent| settled(parent).as_ref() == Some(&folder)) {
+            Some(parent) => {
+                let message = format!("photographs lie in the folder that is written to: {}", parent.display());
+                Err(Failure::usage(message).hint("choose another folder with --out").into())
+            }
             None => Ok(Self { targets, classes }),
         }
     }
