@@ -63,12 +63,12 @@ class SceneTest(unittest.TestCase):
             self.assertLessEqual(len(boxes), data.MOST_OBJECTS)
             self.assertTrue(((0 <= kinds) & (kinds < len(NAMES))).all())
 
-    def test_a_stretched_scene_has_stretched_boxes(self):
-        seed = next(seed for seed in range(100) if scenes.render(seed)[0].shape[:2] == (256, 384))
-        _, boxes, kinds = scenes.render(seed)
-        _, stretched, same = scenes.render(seed, (384 * 2, 256 * 2))
-        self.assertTrue(np.array_equal(kinds, same))
-        self.assertLess(np.abs(stretched - boxes * 2).max(), 3)
+    def test_training_meets_many_encodings_and_nothing_else_does(self):
+        met = [data.encoding("training", seed) for seed in range(200)]
+        self.assertEqual({settings["subsampling"] for settings in met}, {0, 2})
+        self.assertEqual((min(settings["quality"] for settings in met), max(settings["quality"] for settings in met)), (60, 95))
+        self.assertEqual(met[7], data.encoding("training", 7))
+        self.assertEqual(data.encoding("validation", 7), data.JPEG)
 
     def placed(self, x, size):
         return np.array([[size / 2, 0, x], [0, size / 2, 50], [0, 0, 1.0]])
@@ -96,6 +96,23 @@ class SceneTest(unittest.TestCase):
 
 
 class CommittedTest(unittest.TestCase):
+    def test_scenes_in_memory_are_the_photographs_stretched(self):
+        try:
+            from PIL import Image  # noqa: F401
+        except ImportError as error:
+            self.skipTest(f"{error}; `make venv` has it")
+        committed = json.loads((COMMITTED / "evaluation.json").read_text())
+        made = data.Scenes("evaluation", 3, 320)
+        made.fill_share(0, 1)
+        for number, image in enumerate(committed["images"][:3]):
+            photograph = data.stretched(COMMITTED / "evaluation" / image["file_name"], 320)
+            self.assertLess(np.abs(made.pixels[number].astype(float) - photograph).mean(), 1)
+            labels = [label for label in committed["annotations"] if label["image_id"] == number]
+            corners = np.array([[x, y, x + width, y + height] for x, y, width, height in (label["bbox"] for label in labels)])
+            natural = made.boxes[number, : len(labels)] * ([image["width"] / 320, image["height"] / 320] * 2)
+            self.assertLess(np.abs(natural - corners).max(), 1e-3)
+            self.assertEqual(made.kinds[number].tolist(), [label["category_id"] for label in labels] + [-1] * (data.MOST_OBJECTS - len(labels)))
+
     def test_labels_are_those_of_the_seeds(self):
         committed = json.loads((COMMITTED / "evaluation.json").read_text())
         self.assertEqual(data.labels("evaluation", data.COMMITTED["evaluation"]), committed)

@@ -6,7 +6,7 @@ import unittest
 try:
     import torch
 
-    from detector import blocks, loss
+    from detector import blocks, loss, rounding
     from detector.model import BINS, SIDE, Deployed, Detector, boxes_of, places
     from detector.objects import NAMES
 except ImportError as error:
@@ -55,6 +55,29 @@ class NetworkTest(unittest.TestCase):
         points, strides = places()
         self.assertEqual(points[[0, 1, 40, 1600, 1601, 2099]].tolist(), [[0, 0], [8, 0], [0, 8], [0, 0], [16, 0], [288, 288]])
         self.assertEqual(strides[[0, 1599, 1600, 2099], 0].tolist(), [8, 8, 16, 32])
+
+
+class RoundingTest(unittest.TestCase):
+    def test_values_move_to_255_steps_and_gradients_pass(self):
+        x = torch.linspace(-1, 2, 4001, requires_grad=True)
+        y = rounding.rounded(x)
+        steps = y.detach() / (2 / 127)
+        self.assertLess(float((steps - steps.round()).abs().max()), 1e-4)
+        self.assertLessEqual(float((y - x).detach().abs().max()), 1 / 127 + 1e-6)
+        (y * 3).sum().backward()
+        self.assertTrue(torch.equal(x.grad, torch.full_like(x, 3)))
+        self.assertTrue(torch.equal(rounding.rounded(torch.zeros(4)), torch.zeros(4)))
+
+    def test_convolutions_round_when_wanted_and_copies_made_before_do_not(self):
+        torch.manual_seed(3)
+        network = settled(blocks.Fuse(6, 8, 1))
+        plain, wanted = copy.deepcopy(network), []
+        rounding.round_inputs(network, lambda: bool(wanted))
+        x = [torch.randn(2, 6, 16, 16)]
+        self.assertTrue(torch.equal(network(x), plain(x)))
+        wanted.append(True)
+        difference = (network(x) - plain(x)).abs().max() / plain(x).abs().max()
+        self.assertTrue(0 < difference < 0.1)
 
 
 class LossTest(unittest.TestCase):

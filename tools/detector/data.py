@@ -6,6 +6,7 @@ writes calibration/, evaluation/, evaluation.json (COCO's form) and classes.txt.
 """
 
 import argparse
+import io
 import json
 import mmap
 import multiprocessing
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .dice import Dice
 from .objects import NAMES
 from .scenes import render
 
@@ -24,18 +26,46 @@ MOST_OBJECTS = 16
 JPEG = {"quality": 76, "subsampling": 2, "optimize": True}
 
 
+# --- photographs -------------------------------------------------------------------------------------
+
+
+def encoding(split, seed):
+    """How a scene is encoded as JPEG. Training sees many encodings, with colour at half the detail (2) or at all of it (0)."""
+    if split != "training":
+        return JPEG
+    dice = Dice(f"encoding {seed}")
+    return {"quality": dice.whole(60, 95), "subsampling": 2 if dice.chance(0.75) else 0}
+
+
+def encoded(pixels, settings):
+    """The bytes of a JPEG."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "jpeg", **settings)
+    return stream.getvalue()
+
+
+def stretched(photograph, side):
+    """The pixels uint8 [side, side, 3] of a JPEG, a path or a stream, stretched to the network's input."""
+    from PIL import Image
+
+    with Image.open(photograph) as opened:
+        return np.asarray(opened.convert("RGB").resize((side, side), Image.BILINEAR))
+
+
 # --- in memory ---------------------------------------------------------------------------------------
 
 
 class Scenes:
-    """Square scenes: pixels uint8 [n, side, side, 3], corners float32 [n, 16, 4], kinds int64 [n, 16], -1 for none."""
+    """Photographs stretched to a square: pixels uint8 [n, side, side, 3], corners float32 [n, 16, 4], kinds int64 [n, 16], -1 for none."""
 
-    def __init__(self, count, side):
+    def __init__(self, split, count, side):
         def shared(shape, kind):
             size = int(np.prod(shape)) * np.dtype(kind).itemsize
             return np.frombuffer(mmap.mmap(-1, size), kind).reshape(shape)
 
-        self.side = side
+        self.split, self.side = split, side
         self.pixels = shared((count, side, side, 3), np.uint8)
         self.boxes = shared((count, MOST_OBJECTS, 4), np.float32)
         self.kinds = shared((count, MOST_OBJECTS), np.int64)
@@ -43,22 +73,25 @@ class Scenes:
     def __len__(self):
         return len(self.pixels)
 
-    def fill(self, number, seed):
-        pixels, boxes, kinds = render(seed, (self.side, self.side))
-        self.pixels[number] = pixels
+    def fill(self, number):
+        seed = FIRST_SEED[self.split] + number
+        pixels, boxes, kinds = render(seed)
+        height, width, _ = pixels.shape
+        self.pixels[number] = stretched(io.BytesIO(encoded(pixels, encoding(self.split, seed))), self.side)
         self.kinds[number] = -1
-        self.boxes[number, : len(boxes)], self.kinds[number, : len(kinds)] = boxes, kinds
+        self.boxes[number, : len(boxes)] = boxes * np.array([self.side / width, self.side / height] * 2)
+        self.kinds[number, : len(kinds)] = kinds
 
-    def fill_share(self, first_seed, start, step):
+    def fill_share(self, start, step):
         for number in range(start, len(self), step):
-            self.fill(number, first_seed + number)
+            self.fill(number)
 
 
 def make(split, count, side, say=print):
     """A set made by all cores at once; the memory is shared with the processes that fill it."""
-    started, scenes = time.monotonic(), Scenes(count, side)
+    started, scenes = time.monotonic(), Scenes(split, count, side)
     fork, workers = multiprocessing.get_context("fork"), len(os.sched_getaffinity(0))
-    running = [fork.Process(target=scenes.fill_share, args=(FIRST_SEED[split], start, workers)) for start in range(workers)]
+    running = [fork.Process(target=scenes.fill_share, args=(start, workers)) for start in range(workers)]
     for process in running:
         process.start()
     for process in running:
@@ -93,13 +126,11 @@ def labels(split, count):
 
 
 def write_photographs(split, count, folder):
-    from PIL import Image
-
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        pixels, _, _ = render(FIRST_SEED[split] + number)
+        seed = FIRST_SEED[split] + number
         path = folder / file_name(number)
-        Image.fromarray(pixels).save(path.with_suffix(".partial"), "jpeg", **JPEG)
+        path.with_suffix(".partial").write_bytes(encoded(render(seed)[0], encoding(split, seed)))
         path.with_suffix(".partial").rename(path)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .data import stretched
 from .scoring import detections, summary
 
 
@@ -28,11 +29,7 @@ def session(model):
 
 def tensor(path, side):
     """A photograph stretched to the input: float32 [1, 3, side, side], red, green, blue from 0 to 255."""
-    from PIL import Image
-
-    with Image.open(path) as photograph:
-        pixels = np.asarray(photograph.convert("RGB").resize((side, side), Image.BILINEAR), np.float32)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(stretched(path, side).astype(np.float32).transpose(2, 0, 1)[None])
 
 
 def truth_of(labels):

@@ -178,21 +178,15 @@ def photographed(dice, noise, pixels):
     return (pixels * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def render(seed, size=None):
-    """Pixels uint8 [height, width, 3], corners float32 [n, 4] in pixels and kinds int64 [n] of the scene of `seed`.
-
-    With `size` the picture is stretched to (width, height), without resampling.
-    """
+def render(seed):
+    """Pixels uint8 [height, width, 3], corners float32 [n, 4] in pixels and kinds int64 [n] of the scene of `seed`."""
     dice, noise = Dice(seed), np.random.default_rng(seed)
-    natural = dice.pick(SIZES)
-    width, height = size or natural
-    to_picture = np.array([[width / natural[0]], [height / natural[1]], [1]])
+    width, height = dice.pick(SIZES)
     canvas = Canvas(ground(dice, noise, width, height), np.full((height, width), -1, np.int16))
-    side = math.sqrt(natural[0] * natural[1])
+    side = math.sqrt(width * height)
 
     def put(make, turn, largest, kind=None):
-        matrix = pose(dice, *natural, dice.log_between(0.07, largest) * side, turn) * to_picture
-        draw(canvas, matrix, make, dice, kind)
+        draw(canvas, pose(dice, width, height, dice.log_between(0.07, largest) * side, turn), make, dice, kind)
 
     for _ in range(dice.whole(2, 12)):
         put(dice.pick(DISTRACTORS), math.pi, 0.6)

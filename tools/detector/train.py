@@ -15,17 +15,18 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
 from .data import make
 from .export import export
 from .loss import loss
 from .model import SIDE, Detector, boxes_of, places
 from .objects import NAMES
+from .rounding import round_inputs
 from .scoring import detections, summary
 
 RATE, LAST_RATE, WARM_UP = 2e-3, 0.01, 0.03
 DECAY, AVERAGING, LARGEST_GRADIENT = 0.05, 0.9995, 10.0
+ROUNDING_FROM = 0.5
 RESERVE_S, SAVE_EVERY_S, SAY_EVERY_S = 25, 60, 10
 
 
@@ -58,17 +59,8 @@ def altered(pixels, boxes, kinds):
     other_side = torch.stack([SIDE - boxes[..., 2], boxes[..., 1], SIDE - boxes[..., 0], boxes[..., 3]], 2)
     boxes = torch.where(mirrored[:, None, None], other_side, boxes)
     gains = torch.empty(len(pictures), 3, 1, 1, device=pictures.device).uniform_(0.85, 1.15)
-    pictures = (resampled(pictures) * gains).clamp(0, 255)
+    pictures = (pictures * gains).clamp(0, 255)
     return pictures.contiguous(memory_format=torch.channels_last), boxes, kinds
-
-
-def resampled(pictures):
-    """Half of the batches lose detail in one direction or both, as photographs do that are stretched to the input."""
-    if torch.rand(()) < 0.5:
-        return pictures
-    size = [int(SIDE * share) for share in torch.empty(2).uniform_(0.7, 1).tolist()]
-    smaller = functional.interpolate(pictures, size, mode="bilinear", align_corners=False)
-    return functional.interpolate(smaller, (SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
 class Training:
@@ -78,6 +70,7 @@ class Training:
         self.device, self.steps, self.step, self.share = device, steps, 0, 0.0
         self.network = Detector().to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval()
+        round_inputs(self.network, lambda: self.share >= ROUNDING_FROM)
         matrices = [weight for weight in self.network.parameters() if weight.ndim > 1]
         others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]

@@ -205,10 +205,10 @@ fn compiled_stages(
     watch: &Watch<'_>,
 ) -> Result<(Parts, MemoryInfo)> {
     let graph = typed_graph(&libraries.onnxruntime, prepared.model.clone(), "stages")?;
-    let network = Divisible::new(graph, &prepared.shapes);
+    let mut network = Divisible::new(graph, &prepared.shapes);
     let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &compile_options(options), watch };
     let budget = options.memory_budget.map(ByteSize::bytes);
-    let compiled = compiler.compile(&network, stages, budget, &mut prepared.timings)?;
+    let compiled = compiler.compile(&mut network, stages, budget, &mut prepared.timings)?;
     let memory = peak_memory(&compiled);
     Ok((Parts::Stages(Box::new(network), compiled), memory))
 }

@@ -12,6 +12,10 @@ use trtforge_tensorrt::TensorRt;
 
 /// Most stages that are tried where their number is left open.
 const MOST_STAGES: usize = 8;
+/// Part of the peak, one in so many, that a stage's activation must pass what was expected by for a cut anew.
+const LEAST_EXCESS: u64 = 100;
+/// Most times that a network is cut anew once it is known what its segments really take.
+const CORRECTIONS: usize = 3;
 /// The share of the peak that one more stage has to save where no budget says when it is enough.
 const LEAST_SAVING: f64 = 0.05;
 
@@ -68,7 +72,7 @@ impl StageCompiler<'_> {
     /// Compiles `network` in that many stages. Where the number is open: in the fewest that fit `budget`; where none do, in those with the smallest peak.
     pub(crate) fn compile(
         &self,
-        network: &Divisible,
+        network: &mut Divisible,
         stages: Stages,
         budget: Option<u64>,
         timings: &mut Timings,
@@ -80,7 +84,7 @@ impl StageCompiler<'_> {
         }
     }
 
-    fn fitting(&self, network: &Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+    fn fitting(&self, network: &mut Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
         let mut best: Option<Vec<CompiledStage>> = None;
         for count in 2..=network.most().min(MOST_STAGES) {
             // The estimate leaves out gaps between tensors and nothing else, so what it says is too much is too much.
@@ -100,7 +104,32 @@ impl StageCompiler<'_> {
         best.ok_or_else(|| network.too_many(2))
     }
 
-    fn cut(&self, network: &Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+    /// Cuts and compiles; where the worst stage takes more than was expected of it, cuts anew with that in mind, and keeps the best.
+    fn cut(&self, network: &mut Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+        let mut best = self.compile_cut(network, count, timings)?;
+        let mut last = None;
+        for _ in 0..CORRECTIONS {
+            let latest = last.as_ref().unwrap_or(&best);
+            let Some(worst) = latest.iter().max_by_key(|stage| stage.memory.total_bytes()) else { break };
+            let expected = worst.segment.estimate.activation_bytes;
+            let excess = worst.memory.activation_bytes.saturating_sub(expected);
+            if excess * LEAST_EXCESS < worst.memory.total_bytes() {
+                break;
+            }
+            network.expect_more(&worst.segment, excess);
+            let again = self.compile_cut(network, count, timings)?;
+            if peak(&again) < peak(&best) {
+                (best, last) = (again, None);
+            } else {
+                last = Some(again);
+            }
+        }
+        let peak = format_bytes(peak(&best));
+        self.watch.progress.note(&format!("in {count} stages it takes {peak} at its peak"));
+        Ok(best)
+    }
+
+    fn compile_cut(&self, network: &Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
         let segments = network.cut(count)?;
         let mut stages = Vec::with_capacity(count);
         for (number, segment) in (1..).zip(segments) {
@@ -108,8 +137,6 @@ impl StageCompiler<'_> {
             stages.push(self.stage(segment, timings)?);
             self.watch.cancel.check()?;
         }
-        let peak = format_bytes(peak(&stages));
-        self.watch.progress.note(&format!("in {count} stages it takes {peak} at its peak"));
         Ok(stages)
     }
 

@@ -16,8 +16,9 @@ pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
+use std::ops::RangeInclusive;
 use trtforge_graph::segmentation::{SegmentMemory, Segments};
-use trtforge_graph::{Boundary, Graph, Model, TensorType, ValueId, ValueType, segment, segment_boundary};
+use trtforge_graph::{Boundary, Graph, Model, NodeId, TensorType, ValueId, ValueType, segment, segment_boundary};
 
 /// A segment of a network.
 pub struct Segment {
@@ -31,6 +32,8 @@ pub struct Segment {
     pub outputs: Vec<SegmentTensor>,
     /// What the search expects of it.
     pub estimate: SegmentMemory,
+    /// The kernels of the network that it consists of.
+    pub(crate) steps: RangeInclusive<u32>,
     /// Bytes of inputs, outputs and values between segments that are held while it runs, at the largest shapes.
     pub boundary_bytes: u64,
 }
@@ -68,6 +71,14 @@ impl Divisible {
         self.search.most()
     }
 
+    /// Takes in that a segment's activation takes more, in bytes, than was expected: kernels that lie in it are taken to need that much more.
+    pub(crate) fn expect_more(&mut self, segment: &Segment, excess_bytes: u64) {
+        for step in segment.steps.clone() {
+            self.kernelled.chain.steps[step as usize].scratch_bytes += excess_bytes;
+        }
+        self.search = Segments::new(&self.kernelled.chain);
+    }
+
     /// The smallest peak that `count` segments are expected to have, in bytes.
     #[must_use]
     pub fn expected_peak(&self, count: usize) -> Option<u64> {
@@ -92,16 +103,20 @@ impl Divisible {
             .collect();
         let boundaries: Vec<Boundary> = nodes.iter().map(|nodes| segment_boundary(&self.graph, nodes)).collect();
         let held = self.held(&boundaries);
-        let parts = nodes.iter().zip(&boundaries).zip(held).zip(&found.memory);
-        parts.map(|(((nodes, boundary), held), memory)| self.part(nodes, boundary, held, *memory)).collect()
+        let parts = nodes.iter().zip(&boundaries).zip(held);
+        let expected = found.segments.iter().zip(&found.memory);
+        parts
+            .zip(expected)
+            .map(|(((nodes, boundary), held), expected)| self.part(nodes, boundary, held, expected))
+            .collect()
     }
 
     fn part(
         &self,
-        nodes: &[trtforge_graph::NodeId],
+        nodes: &[NodeId],
         boundary: &Boundary,
-        held: u64,
-        estimate: SegmentMemory,
+        boundary_bytes: u64,
+        (steps, estimate): (&RangeInclusive<u32>, &SegmentMemory),
     ) -> Result<Segment> {
         let model = segment(&self.graph, nodes).map_err(Error::pass("stages"))?;
         let tensors = |values: &[ValueId]| values.iter().filter_map(|&value| self.tensor(value)).collect();
@@ -109,7 +124,7 @@ impl Divisible {
             |&value: &ValueId| Some((self.graph.value(value).name.clone(), self.open.range_of(&self.graph, value)?));
         let shapes = ResolvedShapes { ranges: boundary.inputs.iter().filter_map(range).collect(), notes: vec![] };
         let (inputs, outputs) = (tensors(&boundary.inputs), tensors(&boundary.outputs));
-        Ok(Segment { model, shapes, inputs, outputs, estimate, boundary_bytes: held })
+        Ok(Segment { model, shapes, inputs, outputs, estimate: *estimate, steps: steps.clone(), boundary_bytes })
     }
 
     fn tensor(&self, value: ValueId) -> Option<SegmentTensor> {

@@ -8,6 +8,7 @@ mod bad_input;
 mod int8;
 mod lean;
 mod outputs;
+mod stages;
 mod trained_models;
 
 use std::path::PathBuf;
