@@ -140,7 +140,7 @@ impl std::str::FromStr for AccuracyFloor {
     }
 }
 
-/// The `detector` block: how the outputs become boxes. Read and checked here, used by detection.
+/// The `detector` block: how the outputs become boxes. Detection checks its values.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorConfig {
@@ -174,6 +174,11 @@ impl Config {
         if let Some(calibration) = &mut config.calibration {
             calibration.images = folder.join(&calibration.images);
             calibration.cache = calibration.cache.take().map(|cache| folder.join(cache));
+        }
+        if let Some(DetectorConfig { classes: Some(classes), .. }) = &mut config.detector
+            && !classes.eq_ignore_ascii_case("coco")
+        {
+            *classes = folder.join(&*classes).to_string_lossy().into_owned();
         }
         Ok(config)
     }

@@ -4,7 +4,8 @@
 
 use crate::args::verbosity::VerbosityArgs;
 use crate::commands::{
-    bench, build, calibrate, compare, completions, doctor, inspect, man, plan, quantize, report, run, soak, watch, zoo,
+    bench, build, calibrate, compare, completions, detect, doctor, eval, inspect, man, plan, quantize, report, run,
+    soak, watch, zoo,
 };
 use clap::{Parser, Subcommand};
 
@@ -44,6 +45,8 @@ pub enum Command {
     Soak(Box<soak::SoakArgs>),
     Compare(Box<compare::CompareArgs>),
     Bench(Box<bench::BenchArgs>),
+    Detect(Box<detect::DetectArgs>),
+    Eval(Box<eval::EvalArgs>),
     Report(report::ReportArgs),
     Watch(watch::WatchArgs),
     Zoo(zoo::ZooArgs),
@@ -65,6 +68,8 @@ impl Command {
             Self::Soak(args) => args.json.json,
             Self::Compare(args) => args.json.json,
             Self::Bench(args) => args.wants_json(),
+            Self::Detect(args) => args.json.is_some(),
+            Self::Eval(args) => args.json.json,
             Self::Report(args) => args.json.json,
             Self::Watch(args) => args.json,
             Self::Zoo(args) => args.json.json,

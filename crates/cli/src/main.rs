@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 #[allow(unsafe_code)]
 mod counted_allocations;
+mod detector;
 mod failure;
 mod file_kind;
 mod interrupt;

@@ -18,13 +18,25 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod classes;
+pub mod coco;
+mod decoder;
+mod detection;
+mod draw;
+mod encode;
 mod error;
 mod placement;
 mod preprocess;
 mod read;
 mod resize;
+mod rows;
 mod size;
 
+pub use classes::{ClassNames, coco_category_id};
+pub use decoder::{Decoder, DecoderKind, Numbers, OutputShape, Values, choose};
+pub use detection::{BoundingBox, Candidates, Detection, Rejected, Selection, Suppressor};
+pub use draw::annotate;
+pub use encode::encode_image;
 pub use error::{Error, Result};
 pub use image::RgbImage;
 pub use placement::Placement;

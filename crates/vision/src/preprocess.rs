@@ -1,14 +1,16 @@
 //! From an image to the numbers that a network takes.
 //!
 //! The tensor is `(pixel * scale - mean) / std`, with pixels from 0 to 255 and `mean` and `std` in the tensor's own channel
-//! order. Everything per pixel is a table look-up, since there are only 256 values of each channel.
+//! order. Rows of the tensor are shared by the processors.
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
-use crate::resize::resize;
+use crate::resize::{Memory, Resized};
+use crate::rows::{Tables, Writer, tensor_rows};
 use crate::size::Size;
 
 /// How an image becomes a network's input: the `preprocess` block of a configuration.
@@ -170,61 +172,32 @@ impl Preprocess {
         if tensor.len() != input.elements() {
             return Err(Error::TensorLength { expected: input.elements(), actual: tensor.len() });
         }
-        let mut pixels = resize(image, placement.size)?;
-        if input.grey {
-            pixels = brightness(&pixels);
-        }
-        let tables = self.tables();
-        for (channel, table) in tables.iter().enumerate().take(input.channels()) {
-            self.fill_channel(&pixels, channel, table, input, &placement, tensor);
-        }
+        let writer = Writer { tables: self.tables(), order: self.order, layout: self.layout, input, pad: self.pad };
+        let resized = Resized::new(image, placement.size);
+        let rows = tensor_rows(tensor, input, self.layout);
+        rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(
+            Memory::default,
+            |memory, (row, cells)| {
+                let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
+                match inside {
+                    None => writer.write(cells, 0, 0, std::iter::empty()),
+                    Some(row) => resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
+                }
+            },
+        );
         Ok(())
     }
 
     /// What each value of a pixel becomes, for each channel of the tensor.
-    fn tables(&self) -> [[f32; 256]; 3] {
+    fn tables(&self) -> Tables {
         std::array::from_fn(|channel| {
             std::array::from_fn(|pixel| (pixel as f32 * self.scale - self.mean[channel]) / self.std[channel])
         })
     }
-
-    fn fill_channel(
-        &self,
-        pixels: &[u8],
-        channel: usize,
-        table: &[f32; 256],
-        input: Input,
-        placement: &Placement,
-        tensor: &mut [f32],
-    ) {
-        let channels = input.channels();
-        let (plane, step) = match self.layout {
-            Layout::Nchw => (channel * input.width as usize * input.height as usize, 1),
-            Layout::Nhwc => (channel, channels),
-        };
-        let source = if channels == 3 && self.order == ChannelOrder::Bgr { 2 - channel } else { channel };
-        let row_pixels = placement.size.width as usize;
-        let image_rows = placement.top..placement.top + placement.size.height;
-        for row in 0..input.height {
-            let start = plane + row as usize * input.width as usize * step;
-            let mut cells = tensor[start..].iter_mut().step_by(step).take(input.width as usize);
-            if image_rows.contains(&row) {
-                let from = (row - placement.top) as usize * row_pixels * channels + source;
-                let values = pixels[from..].iter().step_by(channels).take(row_pixels);
-                cells.by_ref().take(placement.left as usize).for_each(|cell| *cell = table[usize::from(self.pad)]);
-                cells.by_ref().zip(values).for_each(|(cell, &value)| *cell = table[usize::from(value)]);
-            }
-            cells.for_each(|cell| *cell = table[usize::from(self.pad)]);
-        }
-    }
 }
 
-/// The brightness of RGB pixels by ITU-R BT.601, as OpenCV computes it.
-fn brightness(pixels: &[u8]) -> Vec<u8> {
-    let level = |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
-    pixels.chunks_exact(3).map(|rgb| level(rgb).round() as u8).collect()
-}
-
+/// Rows that are worth a thread.
+const LEAST_ROWS: usize = 64;
 const NOT_FINITE: &str = "every number must be finite";
 const NOT_A_FACTOR: &str = "every number must be finite and other than 0";
 

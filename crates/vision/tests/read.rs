@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
-use trtforge_vision::{Error, Result, RgbImage, read_image, read_image_bytes};
+use trtforge_vision::{Error, Fit, Input, Preprocess, Result, RgbImage, read_image, read_image_bytes};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -67,6 +67,32 @@ fn every_format_is_read_whatever_the_name() {
     let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(5, 4, |x, y| Rgb([x as u8, y as u8, 77])));
     for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
         assert_eq!(decoded(&encoded(&image, format)).unwrap(), image.to_rgb8(), "{format:?}");
+    }
+}
+
+#[test]
+fn of_several_pictures_in_a_file_the_first_is_read() {
+    for name in ["animated.webp", "animated.png", "pages.tif"] {
+        let image = read_image(&data(name)).unwrap();
+        assert_eq!(image.dimensions(), (16, 8), "{name}");
+        is_near(&image, 2, 4, LEFT, 2);
+        is_near(&image, 13, 4, RIGHT, 2);
+    }
+}
+
+#[test]
+fn a_single_pixel_and_a_thread_of_pixels_become_tensors() {
+    for (width, height) in [(1, 1), (20_000, 10), (10, 20_000), (1, 32_768)] {
+        let thin = DynamicImage::ImageRgb8(ImageBuffer::from_pixel(width, height, Rgb([9, 80, 200])));
+        let image = decoded(&encoded(&thin, ImageFormat::Png)).unwrap();
+        assert_eq!(image.dimensions(), (width, height));
+        for fit in [Fit::Stretch, Fit::Letterbox, Fit::LetterboxTopLeft] {
+            let settings = Preprocess { fit, pad: 0, ..Preprocess::default() };
+            let tensor = settings.tensor(&image, Input::rgb(64, 48)).unwrap();
+            let placement = settings.placement(&image, Input::rgb(64, 48)).unwrap();
+            let shown = tensor[..64 * 48].iter().filter(|&&red| red == 9.0).count();
+            assert_eq!(shown, (placement.size.width * placement.size.height) as usize, "{width}x{height} {fit:?}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod calibration;
+pub mod detector;
 pub mod duration;
 pub mod json;
 pub mod model;

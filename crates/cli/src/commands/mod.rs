@@ -8,7 +8,9 @@ pub mod build;
 pub mod calibrate;
 pub mod compare;
 pub mod completions;
+pub mod detect;
 pub mod doctor;
+pub mod eval;
 pub mod inspect;
 pub mod man;
 pub mod plan;
@@ -36,6 +38,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Soak(args) => soak::run(args, &cli.verbosity),
         Command::Bench(args) => bench::run(args, &cli.verbosity),
         Command::Compare(args) => compare::run(args, &cli.verbosity),
+        Command::Detect(args) => detect::run(args, &cli.verbosity),
+        Command::Eval(args) => eval::run(args, &cli.verbosity),
         Command::Watch(args) => watch::run(args, &cli.verbosity),
         Command::Zoo(args) => zoo::run(args),
         Command::Completions(args) => completions::run(args),

@@ -11,6 +11,7 @@ use trtforge_graph::Error as GraphError;
 use trtforge_onnxruntime::Error as OnnxRuntimeError;
 use trtforge_runtime::Error as RuntimeError;
 use trtforge_tensorrt::Error as TensorRtError;
+use trtforge_vision::Error as VisionError;
 
 /// Kinds of failure, one per exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,6 +68,9 @@ fn kind_of(cause: Cause<'_>) -> Option<Kind> {
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(of_runtime(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(of_vision(error));
     }
     if cause.is::<trtforge_zoo::Error>() {
         return Some(Kind::Usage);
@@ -172,6 +176,18 @@ fn of_runtime(error: &RuntimeError) -> Kind {
     }
 }
 
+fn of_vision(error: &VisionError) -> Kind {
+    match error {
+        VisionError::BadSetting { .. }
+        | VisionError::BadSize { .. }
+        | VisionError::UnknownDecoder { .. }
+        | VisionError::SeveralDecoders { .. }
+        | VisionError::DecoderUnfit { .. } => Kind::Usage,
+        VisionError::OutputChanged { .. } | VisionError::Encode { .. } => Kind::CheckFailed,
+        _ => Kind::BadInput,
+    }
+}
+
 fn hint_of(cause: Cause<'_>) -> Option<String> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return failure.hint.clone();
@@ -183,6 +199,7 @@ fn hint_of(cause: Cause<'_>) -> Option<String> {
         .or_else(|| cause.downcast_ref::<OnnxRuntimeError>().and_then(OnnxRuntimeError::hint))
         .or_else(|| cause.downcast_ref::<TensorRtError>().and_then(TensorRtError::hint))
         .or_else(|| cause.downcast_ref::<RuntimeError>().and_then(RuntimeError::hint))
+        .or_else(|| cause.downcast_ref::<VisionError>().and_then(VisionError::hint))
         .or_else(|| cause.downcast_ref::<trtforge_zoo::Error>().and_then(trtforge_zoo::Error::hint))
         .or_else(|| match cause.downcast_ref::<std::io::Error>()?.kind() {
             ErrorKind::StorageFull => Some("free some space, or write somewhere else".to_owned()),

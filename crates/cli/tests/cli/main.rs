@@ -3,6 +3,7 @@
 //! Paths of this machine, times and versions of libraries are filtered out of snapshots; nothing is mocked.
 
 mod models;
+mod photographs;
 mod program;
 
 mod bench;
@@ -10,7 +11,9 @@ mod build;
 mod calibrate;
 mod compare;
 mod completions;
+mod detect;
 mod doctor;
+mod eval;
 mod help;
 mod inspect;
 mod inspect_engine;

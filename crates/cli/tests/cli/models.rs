@@ -137,3 +137,54 @@ pub fn folder_with_classifier() -> tempfile::TempDir {
     write(folder.path(), "model.onnx", classifier());
     folder
 }
+
+/// A detector whose answers anyone can foresee: `x [N,3,64,64]` to `scores [N,84,3]` and `boxes [N,84,4]`. The first anchor's
+/// box is the middle quarter of the input, and its scores are the shares of red, green and blue; the other anchors have nothing.
+pub fn colour_detector() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("colours".into());
+    let open = |rest: &[u64]| {
+        let fixed = rest.iter().map(|size| Dimension::Fixed(*size));
+        std::iter::once(Dimension::Symbol("N".into())).chain(fixed).collect()
+    };
+    graph.input.push(open_tensor_value("x", ElementType::Float32, open(&[3, 64, 64])));
+    graph.output.push(open_tensor_value("scores", ElementType::Float32, open(&[84, 3])));
+    graph.output.push(open_tensor_value("boxes", ElementType::Float32, open(&[84, 4])));
+    let mut mask = vec![0.0f32; 84];
+    mask[0] = 1.0 / 255.0;
+    let boxes = [16.0f32, 16.0, 48.0, 48.0].repeat(84);
+    graph.initializer = vec![
+        tensor("mask", [1, 84, 1], mask),
+        tensor("anchors", [1, 84, 4], boxes),
+        tensor("nothing", [3, 4], vec![0.0f32; 12]),
+        tensor("row", [3], vec![-1i64, 1, 3]),
+    ];
+    graph.node = vec![
+        node("GlobalAveragePool", "pool", ["x"], ["p"]),
+        node("Reshape", "reshape", ["p", "row"], ["colour"]),
+        node("Mul", "score", ["colour", "mask"], ["scores"]),
+        node("MatMul", "zero", ["colour", "nothing"], ["z"]),
+        node("Add", "place", ["anchors", "z"], ["boxes"]),
+    ];
+    model(graph, 9, 17)
+}
+
+/// One class, 252 rows of six at an input of 64x64: anchors of YOLOv5 and final boxes look like that.
+pub fn ambiguous_detector() -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.name = Some("ambiguous".into());
+    graph.input.push(tensor_value("x", ElementType::Float32, [1, 3, 64, 64]));
+    graph.output.push(tensor_value("output0", ElementType::Float32, [1, 252, 6]));
+    graph.initializer = vec![
+        tensor("rows", [1, 252, 6], [8.0f32, 8.0, 40.0, 40.0, 0.9, 0.0].repeat(252)),
+        tensor("nothing", [3, 6], vec![0.0f32; 18]),
+        tensor("row", [3], vec![-1i64, 1, 3]),
+    ];
+    graph.node = vec![
+        node("GlobalAveragePool", "pool", ["x"], ["p"]),
+        node("Reshape", "reshape", ["p", "row"], ["colour"]),
+        node("MatMul", "zero", ["colour", "nothing"], ["z"]),
+        node("Add", "place", ["rows", "z"], ["output0"]),
+    ];
+    model(graph, 9, 17)
+}

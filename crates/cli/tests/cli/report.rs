@@ -132,8 +132,7 @@ fn what_was_measured_and_what_a_newer_manifest_says_is_taken_in() {
     });
     std::fs::write(folder.path().join("monitor.json"), recording.to_string()).expect("written");
     edit(folder.path(), |manifest| {
-        manifest["stages"] =
-            json!([{ "file": HOSTILE, "weights_bytes": 7_340_032 }, { "boundary_bytes": 1024, "new": 1 }]);
+        manifest["stages"] = json!([{ "file": HOSTILE, "sha256": HOSTILE, "weights_bytes": 7_340_032, "activation_bytes": 0, "boundary_bytes": 1024, "new": 1 }]);
         manifest["calibration"] = json!({ "method": "auto", "images": 3, "tensors": { HOSTILE: "minmax" } });
     });
     let more = ["--bench", "bench.json", "--soak", "soak.json", "--monitor", "monitor.json"];

@@ -36,7 +36,7 @@ impl Page {
             ("precision", "Precision", Some(precision::precision(manifest))),
             ("accuracy", "Accuracy", Some(accuracy::accuracy(manifest))),
             ("memory", "Memory", Some(memory::memory(sources)?)),
-            ("stages", "Stages", provenance::stages(&sources.stages)),
+            ("stages", "Stages", provenance::stages(&sources.manifest.stages)),
             ("calibration", "Calibration", precision::calibration(manifest)),
             ("shapes", "Shapes", Some(provenance::shapes(manifest))),
             ("timings", "Time of the build", Some(provenance::timings(manifest))),

@@ -1,9 +1,9 @@
 //! Where the engine comes from: shapes, time that each step took, versions and digests.
 
 use super::elements::{Cell, number, table, text};
-use super::sources::{Sources, StageRow};
+use super::sources::Sources;
 use maud::{Markup, html};
-use trtforge_builder::{Manifest, Stage, format_bytes};
+use trtforge_builder::{Manifest, Stage, StageInfo, format_bytes};
 
 /// The input shapes.
 pub fn shapes(manifest: &Manifest) -> Markup {
@@ -33,12 +33,11 @@ fn milliseconds(time: f64) -> String {
 }
 
 /// Parts that are loaded one after another.
-pub fn stages(stages: &[StageRow]) -> Option<Markup> {
-    let bytes = |bytes: Option<u64>| number(bytes.map_or_else(|| "–".to_owned(), format_bytes));
-    let row = |(index, stage): (usize, &StageRow)| {
-        let name = |name: &Option<String>| text(name.clone().unwrap_or_else(|| "–".to_owned()));
-        let figures = [stage.weights_bytes, stage.activation_bytes, stage.boundary_bytes].map(bytes);
-        [number(index + 1), name(&stage.file)].into_iter().chain(figures).chain([name(&stage.sha256)]).collect()
+pub fn stages(stages: &[StageInfo]) -> Option<Markup> {
+    let row = |(index, stage): (usize, &StageInfo)| {
+        let figures = [stage.weights_bytes, stage.activation_bytes, stage.boundary_bytes];
+        let figures = figures.map(|bytes| number(format_bytes(bytes)));
+        [number(index + 1), text(&stage.file)].into_iter().chain(figures).chain([text(&stage.sha256)]).collect()
     };
     let headers = [">Stage", "File", ">Weights", ">Activation", ">Handed on", "SHA-256"];
     let rows: Vec<Vec<Cell>> = stages.iter().enumerate().map(row).collect();

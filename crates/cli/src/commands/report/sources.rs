@@ -10,7 +10,6 @@ use crate::typed_model;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trtforge_builder::passes::ResolvedShapes;
@@ -24,8 +23,6 @@ pub struct Sources {
     pub name: String,
     /// Its manifest.
     pub manifest: Manifest,
-    /// Parts that the engine is built in, if it is.
-    pub stages: Vec<StageRow>,
     /// What the model says, or why it says nothing.
     pub model: Result<ModelView, String>,
     /// Throughput and latency.
@@ -34,22 +31,6 @@ pub struct Sources {
     pub soak: Option<SoakView>,
     /// Memory over time.
     pub monitor: Option<MonitorView>,
-}
-
-/// A part of an engine that is loaded on its own. What a manifest does not say stays unsaid.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct StageRow {
-    /// Its file.
-    pub file: Option<String>,
-    /// SHA-256 of the file.
-    pub sha256: Option<String>,
-    /// Its weights.
-    pub weights_bytes: Option<u64>,
-    /// Its activation memory.
-    pub activation_bytes: Option<u64>,
-    /// What it hands on.
-    pub boundary_bytes: Option<u64>,
 }
 
 /// Memory of the model as it was exported, node after node.
@@ -145,7 +126,6 @@ impl Sources {
         refuse_other_content(&args.engine, &manifest)?;
         Ok(Self {
             name: args.engine.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            stages: stages(&args.engine),
             model: model_view(&manifest, &args.engine),
             bench: args.bench.as_deref().map(bench_file::read).transpose()?,
             soak: args.soak.as_deref().map(|path| read_json(path, "output of `trtforge soak --json`")).transpose()?,
@@ -153,12 +133,6 @@ impl Sources {
             manifest,
         })
     }
-}
-
-fn stages(engine: &Path) -> Vec<StageRow> {
-    let text = std::fs::read(Manifest::path_for(engine)).unwrap_or_default();
-    let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
-    serde_json::from_value(manifest["stages"].clone()).unwrap_or_default()
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {

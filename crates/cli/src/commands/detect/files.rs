@@ -1,0 +1,105 @@
+//! The photographs that arguments name.
+
+use crate::failure::Failure;
+use anyhow::{Context, Result, bail};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"];
+
+/// Every photograph, in the order it was named; those of a folder or a pattern by name.
+///
+/// # Errors
+/// A list or a folder cannot be read, a pattern is none, or nothing is named in all.
+pub fn list(arguments: &[String]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for argument in arguments {
+        match argument.strip_prefix('@') {
+            _ if argument == "-" => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("cannot read the list of images from stdin")?;
+                files.extend(lines(&text, Path::new("")));
+            }
+            Some(list) if !Path::new(argument).exists() => {
+                let text = std::fs::read_to_string(list)
+                    .map_err(|error| Failure::input(format!("cannot read the list of images {list}")).because(error))?;
+                files.extend(lines(&text, Path::new(list).parent().unwrap_or(Path::new(""))));
+            }
+            _ => files.extend(named(argument)?),
+        }
+    }
+    if files.is_empty() {
+        bail!(
+            Failure::input(format!("there are no images in {}", arguments.join(", ")))
+                .hint(format!("in folders, files are looked for that end in {}", EXTENSIONS.join(", ")))
+        );
+    }
+    Ok(files)
+}
+
+/// Paths in a list, relative to its folder.
+fn lines(text: &str, folder: &Path) -> Vec<PathBuf> {
+    let listed = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    listed.map(|line| folder.join(line)).collect()
+}
+
+/// A folder's images, a pattern's matches, or the file itself: whether it is an image is seen when it is read.
+fn named(argument: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(argument);
+    if path.is_dir() {
+        return folder(path);
+    }
+    if path.exists() || !argument.contains(['*', '?', '[']) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let matches =
+        glob::glob(argument).map_err(|error| Failure::usage(format!("{argument} is no pattern")).because(error))?;
+    let files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|file| file.is_file()).collect();
+    if files.is_empty() {
+        bail!(Failure::input(format!("nothing matches {argument}")).hint("check the pattern"));
+    }
+    Ok(files)
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| Failure::input(format!("cannot read the folder {}", path.display())).because(error);
+    let entries = std::fs::read_dir(path).map_err(failed)?;
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_folders_patterns_and_lists() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["b.JPG", "a.png", "notes.txt", "c.jpeg"] {
+            std::fs::write(at(name), b"").expect("a file");
+        }
+        std::fs::write(at("list.txt"), "# two of them\nc.jpeg\n\n  absent.jpg \n").expect("a list");
+        let text = |name: &str| at(name).display().to_string();
+        let names = |arguments: &[String]| -> Vec<String> {
+            let files = list(arguments).expect("images");
+            files.iter().map(|file| file.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(names(&[text("")]), ["a.png", "b.JPG", "c.jpeg"]);
+        assert_eq!(names(&[text("*.j*"), text("notes.txt")]), ["c.jpeg", "notes.txt"]);
+        assert_eq!(names(&[format!("@{}", text("list.txt"))]), ["c.jpeg", "absent.jpg"]);
+        assert_eq!(names(&["absent.jpg".into()]), ["absent.jpg"]);
+        for wrong in [text("*.gif"), text("[.jpg"), format!("@{}", text("absent"))] {
+            assert!(list(std::slice::from_ref(&wrong)).is_err(), "{wrong}");
+        }
+        let empty = tempfile::tempdir().expect("a folder");
+        assert!(list(&[empty.path().display().to_string()]).is_err());
+    }
+}
