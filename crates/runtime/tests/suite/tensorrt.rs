@@ -148,3 +148,46 @@ fn digits_on_a_gpu_are_those_of_the_cpu_and_the_plan_is_what_the_ledger_shows() 
     session.submit().unwrap();
     drop(session);
 }
+
+/// Writes a bundle of one stage.
+fn bundle_of(plan: &[u8], folder: &std::path::Path) -> std::path::PathBuf {
+    use sha2::Digest;
+    std::fs::write(folder.join("m.stage1.engine"), plan).unwrap();
+    let digest = hex::encode(sha2::Sha256::digest(plan));
+    let input = r#""name": "Input3", "element": "float32", "dimensions": [1, 1, 28, 28]"#;
+    let output = r#"{"name": "Plus214_Output_0", "element": "float32", "dimensions": [1, 10]}"#;
+    let text = format!(
+        r#"{{"trtforge_bundle": 1,
+        "inputs": [{{{input}, "min": [1, 1, 28, 28], "max": [1, 1, 28, 28]}}], "outputs": [{output}],
+        "stages": [{{"file": "m.stage1.engine", "sha256": "{digest}", "bytes": {}, "weights_bytes": 24000,
+        "activation_bytes": 30000, "boundary_bytes": 3176, "inputs": [{{{input}}}], "outputs": [{output}]}}]}}"#,
+        plan.len()
+    );
+    let path = folder.join("m.engine");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_bundle_of_engines_gets_as_far_as_the_gpu_and_one_of_another_version_is_told_before() {
+    let Some(plan) = built() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut older = plan.clone();
+    older[25] = 2;
+    let Err(Error::Unfit { source_name, fault }) = EngineOptions::default().open(bundle_of(&older, folder.path()))
+    else {
+        panic!("another version")
+    };
+    assert!(matches!(*fault, EngineFault::Version { .. }) && source_name.ends_with("m.stage1.engine"), "{fault}");
+    match EngineOptions::default().open(bundle_of(&plan, folder.path())) {
+        Err(Error::NoGpu { .. }) => eprintln!("skipped: no GPU"),
+        Err(Error::Unfit { fault, .. }) if matches!(*fault, EngineFault::Refused { .. }) => {
+            eprintln!("skipped: {fault}")
+        }
+        Ok(engine) => {
+            let mut session = engine.session(Request::default().into()).unwrap();
+            session.run().unwrap();
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
