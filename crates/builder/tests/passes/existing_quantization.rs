@@ -141,8 +141,9 @@ fn with_output(model: SmallModel, quantized: &str, parameters: &str, shape: &[u6
 
 #[test]
 fn a_convolution_on_quantized_tensors_with_a_pooling_behind_it() {
-    let stored: Vec<i8> = (0..8 * 36).map(|index: i32| (index * 53 % 255 - 127) as i8).collect();
-    let scales: Vec<f32> = (0..8).map(|channel| 0.001 + channel as f32 * 0.0002).collect();
+    // Seven bits: on processors without VNNI, ONNX Runtime adds two products of unsigned and signed bytes in 16 bits, where larger ones saturate.
+    let stored: Vec<i8> = (0..8 * 36).map(|index: i32| (index * 53 % 127 - 63) as i8).collect();
+    let scales: Vec<f32> = (0..8).map(|channel| 0.002 + channel as f32 * 0.0004).collect();
     let model = parameters(quantized_input(&[1, 4, 8, 8]), "c", 0.02, 0)
         .tensor(construct::tensor("w", [8, 4, 3, 3], stored))
         .tensor(construct::tensor("w.s", [8], scales))
