@@ -172,6 +172,7 @@ fn of_runtime(error: &RuntimeError) -> Kind {
         RuntimeError::Model(error) => of_graph(error),
         RuntimeError::TensorRt(error) => of_tensorrt(error),
         RuntimeError::Batch { source, .. } => of_runtime(source),
+        RuntimeError::Stage { source, .. } => of_runtime(source),
         _ => Kind::CheckFailed,
     }
 }
@@ -240,6 +241,14 @@ mod tests {
         let (kind, hint) = classify(&anyhow::Error::new(missing).context("while verifying"));
         assert_eq!(kind, Kind::Missing);
         assert!(hint.is_some_and(|hint| hint.contains("make setup")));
+    }
+
+    #[test]
+    fn a_stage_that_fails_is_what_made_it_fail() {
+        let of_stage =
+            |source| RuntimeError::Stage { stage: 1, stages: 2, name: "it".into(), source: Box::new(source) };
+        assert_eq!(kind(of_stage(RuntimeError::NoGpu { reason: "none".into() })), Kind::Missing);
+        assert_eq!(kind(of_stage(RuntimeError::Run { reason: "no".into() })), Kind::CheckFailed);
     }
 
     #[test]
