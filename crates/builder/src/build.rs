@@ -3,10 +3,11 @@
 use crate::compile::Watch;
 use crate::config::AccuracyFloor;
 use crate::int8::{DEFAULT_FLOOR, Int8Options};
+use crate::lean::FormMemory;
 use crate::make::{Made, Parts, make_fitting};
 use crate::manifest::{
     FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, PlannedNode, PrecisionInfo, SCHEMA,
-    StageInfo, TensorRtInfo,
+    TensorRtInfo,
 };
 use crate::output::{OutputLock, StagedFile, check_clashes};
 use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
@@ -14,12 +15,13 @@ use crate::prepare::{PrepareOptions, Prepared};
 use crate::quantize::write_model;
 use crate::samples::SampleSource;
 use crate::segments::Stages;
-use crate::segments::bundle::{self, StagedBundle};
+use crate::segments::bundle;
 use crate::size::ByteSize;
 use crate::stage::Stage;
 use crate::verify::Verification;
+use crate::written::Written;
 use crate::{CancelFlag, Error, Progress, Result, digest};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -53,8 +55,10 @@ pub struct BuildOptions {
     pub compute_capabilities: Vec<String>,
     /// Least accuracy of every output; 20 dB for FP16 where nothing is said.
     pub accuracy_floor: Option<AccuracyFloor>,
-    /// Whether an INT8 network may be laid out anew for the least memory: bands of rows, merged and split convolutions.
+    /// Whether an INT8 network, or one in stages, may be laid out anew for the least memory: bands of rows, merged and split convolutions.
     pub lean: bool,
+    /// Forms that were found before; they are not searched for again, unless [`BuildOptions::force`] is set.
+    pub forms: Arc<FormMemory>,
     /// Whether the result is compared with the FP32 model.
     pub verify: bool,
     /// Where the rewritten model is written, if anywhere.
@@ -76,6 +80,7 @@ impl BuildOptions {
             compute_capabilities: vec![],
             accuracy_floor: None,
             lean: true,
+            forms: Arc::default(),
             verify: true,
             emit_onnx: None,
             force: false,
@@ -149,51 +154,6 @@ pub fn build(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &Canc
     written.commit()?;
     staged_manifest.commit()?;
     Ok(BuildOutcome { engine: options.output.clone(), manifest, up_to_date: false })
-}
-
-/// Engine files under temporary names.
-enum Written {
-    Engine { file: StagedFile, superseded: Vec<PathBuf> },
-    Bundle(StagedBundle),
-}
-
-impl Written {
-    fn write(output: &Path, parts: &Parts) -> Result<(FileInfo, Self)> {
-        match parts {
-            Parts::Whole(compiled) => {
-                let (sha256, file) = std::thread::scope(|scope| {
-                    let digest = scope.spawn(|| digest::of_bytes(&compiled.engine));
-                    let file = StagedFile::write(output, &compiled.engine);
-                    (digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), file)
-                });
-                let info = FileInfo { sha256, bytes: compiled.engine.len() as u64 };
-                Ok((info, Self::Engine { file: file?, superseded: bundle::stage_files(output) }))
-            }
-            Parts::Stages(network, compiled) => {
-                let bundle = StagedBundle::write(output, network, compiled)?;
-                Ok((bundle.info.clone(), Self::Bundle(bundle)))
-            }
-        }
-    }
-
-    fn stages(&self) -> Vec<StageInfo> {
-        match self {
-            Self::Engine { .. } => vec![],
-            Self::Bundle(bundle) => bundle.stages.clone(),
-        }
-    }
-
-    /// Puts everything in its place; stage files of what was there before go.
-    fn commit(self) -> Result<()> {
-        match self {
-            Self::Engine { file, superseded } => {
-                file.commit()?;
-                bundle::remove(&superseded);
-                Ok(())
-            }
-            Self::Bundle(bundle) => bundle.commit(),
-        }
-    }
 }
 
 /// What is written must not lie on what is read, nor two outputs on one another.

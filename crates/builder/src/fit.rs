@@ -94,7 +94,7 @@ pub(crate) fn fit(
         progress.step(&format!("fit batch {batch}"));
         let mut at = options.clone();
         at.prepare.batch = Some(batch);
-        let memory = measure_with(&at, libraries, &quiet, cancel)?;
+        let memory = measure_with(&at, libraries, &quiet, cancel)?.memory;
         measured.push(BatchMemory {
             batch,
             activation_bytes: memory.activation_bytes,

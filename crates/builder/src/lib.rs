@@ -32,6 +32,7 @@ pub mod form;
 pub mod int8;
 mod io_bytes;
 mod layers;
+mod lean;
 mod make;
 mod manifest;
 mod measure;
@@ -49,6 +50,7 @@ mod shapes;
 mod size;
 mod stage;
 mod verify;
+mod written;
 
 pub use audit::{Arithmetic, ArithmeticShare, Audit, AuditedNode, UnfusedPair, audit};
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
@@ -64,11 +66,12 @@ pub use error::{Error, Result};
 pub use floor::{Attempt, FloorMiss, Int8Attempt, check_floor};
 pub use io_bytes::largest_io_bytes;
 pub use layers::{LayerAccuracy, LayerReport, compare_layers};
+pub use lean::FormMemory;
 pub use manifest::{
     BatchMemory, FileInfo, KeptNode, MOST_LISTED_NODES, Manifest, MemoryInfo, ModelInfo, OutputAccuracy, PlannedNode,
     PrecisionInfo, SCHEMA, StageInfo, TensorRtInfo,
 };
-pub use measure::{Measured, measure, measure_memory};
+pub use measure::{LaidOut, Measured, lay_out, measure, measure_memory};
 pub use metrics::ErrorSums;
 pub use output::{OutputLock, StagedFile};
 pub use precision::{Keep, KeepParseError, NodePrecision, Precision, PrecisionCounts, PrecisionRow, PrecisionTable};

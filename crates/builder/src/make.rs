@@ -2,31 +2,24 @@
 
 use crate::activation::{ActivationAccount, account};
 use crate::build::{BuildOptions, Libraries};
-use crate::calibration::{CalibrationCache, calibrated_tensors};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::fit::{Fit, fit};
 use crate::floor::hold_to_floor;
-use crate::form::{Choice, LeanForm};
-use crate::int8::Form;
+use crate::form::LeanForm;
 use crate::io_bytes::largest_io_bytes;
+use crate::lean::{self, Lean};
 use crate::manifest::MemoryInfo;
-use crate::passes::{PluginNodes, ResolvedShapes};
+use crate::passes::ResolvedShapes;
 use crate::precision::Precision;
-use crate::prepare::{
-    PrepareOptions, Prepared, at_largest_shapes, convert_for_memory, prepare, prepare_weighed, typed_graph,
-};
-use crate::quantization::existing::{Existing, recognise};
+use crate::prepare::{Prepared, at_largest_shapes, prepare_weighed, typed_graph};
 use crate::segments::{CompiledStage, Divisible, StageCompiler, Stages, peak_memory};
 use crate::size::{ByteSize, format_bytes};
 use crate::stage::{Stage, Timings};
 use crate::verify::Verification;
-use crate::{CancelFlag, Error, Progress, Result, counted};
-use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
+use crate::{CancelFlag, Error, Progress, Result};
 use std::time::Instant;
-use trtforge_graph::{Graph, Model};
-use trtforge_onnxruntime::release_freed_memory;
+use trtforge_graph::Model;
+use trtforge_graph::segmentation::SegmentMemory;
 
 /// An engine in memory, and everything there is to say of it.
 pub(crate) struct Made {
@@ -48,6 +41,43 @@ pub(crate) enum Parts {
 }
 
 impl Parts {
+    /// Compiles a converted model as one engine, or in stages where those were asked for.
+    pub(crate) fn compile(
+        options: &BuildOptions,
+        libraries: &Libraries,
+        model: &Model,
+        shapes: &ResolvedShapes,
+        timings: &mut Timings,
+        watch: &Watch<'_>,
+    ) -> Result<(Self, MemoryInfo)> {
+        let compile_options = CompileOptions::of(options);
+        if let Some(stages) = options.stages {
+            let graph = typed_graph(&libraries.onnxruntime, model.clone(), "stages")?;
+            let mut network = Divisible::new(graph, shapes);
+            let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &compile_options, watch };
+            let budget = options.memory_budget.map(ByteSize::bytes);
+            let compiled = compiler.compile(&mut network, stages, budget, timings)?;
+            let memory = peak_memory(&compiled);
+            return Ok((Self::Stages(Box::new(network), compiled), memory));
+        }
+        let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options, timings, watch)?;
+        watch.cancel.check()?;
+        let io_bytes = largest_io_bytes(&libraries.onnxruntime, model, shapes)?;
+        if io_bytes.is_none() {
+            watch.progress.note("the size of an output depends on the data: inputs and outputs are not counted");
+        }
+        let memory = memory(&compiled, io_bytes.unwrap_or_default(), model);
+        Ok((Self::Whole(compiled), memory))
+    }
+
+    /// Memory of each stage; nothing of one engine.
+    pub(crate) fn stages(&self) -> Vec<SegmentMemory> {
+        match self {
+            Self::Whole(_) => vec![],
+            Self::Stages(_, stages) => stages.iter().map(|stage| stage.memory).collect(),
+        }
+    }
+
     /// Auxiliary streams that engines were allowed in the end.
     pub(crate) fn auxiliary_streams(&self) -> u32 {
         match self {
@@ -151,146 +181,20 @@ pub(crate) fn make(options: &BuildOptions, libraries: &Libraries, watch: &Watch<
 
 fn make_one(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Made> {
     let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let lean = lean_form(options, libraries, watch)?;
+    let lean = lean::find(options, libraries, watch)?;
     let mut prepare_options = options.prepare.clone();
-    let mut notes = Vec::new();
-    if let Some(Lean { choice, depthwise }) = &lean {
-        prepare_options.form = choice.form.clone();
-        prepare_options.int8.depthwise = *depthwise;
-        let (from, to) = (format_bytes(choice.plain_bytes), format_bytes(choice.bytes));
-        let placement = match choice.form.placement {
-            Form::FULL => String::new(),
-            placement => format!(", with {placement} in INT8"),
-        };
-        notes.push(format!(
-            "laid out for memory: {from} of weights and activation became {to}{placement} ({})",
-            counted(choice.builds, "build")
-        ));
+    if let Some(lean) = &lean {
+        lean.apply(&mut prepare_options);
     }
-    let weigh = |model: &Model, shapes: &ResolvedShapes| weigh(options, libraries, model, shapes, cancel);
+    let notes = lean.iter().map(Lean::note).collect();
+    let weigh = |model: &Model, shapes: &ResolvedShapes| lean::weigh(options, libraries, model, shapes, cancel);
     let mut prepared = prepare_weighed(&prepare_options, Some(&weigh), progress, cancel)?;
     let verification = verified(options, &mut prepared, progress, cancel)?;
-    let activation = account(&at_largest_shapes(&libraries.onnxruntime, &prepared.model, &prepared.shapes)?);
-    let (parts, memory) = match options.stages {
-        Some(stages) => compiled_stages(options, stages, libraries, &mut prepared, watch)?,
-        None => compiled_whole(options, libraries, &mut prepared, watch)?,
-    };
+    let Prepared { model, shapes, timings, .. } = &mut prepared;
+    let activation = account(&at_largest_shapes(&libraries.onnxruntime, model, shapes)?);
+    let (parts, memory) = Parts::compile(options, libraries, model, shapes, timings, watch)?;
     let form = lean.map(|lean| lean.choice.form).filter(|form| !form.is_plain());
     Ok(Made { prepared, verification, parts, memory, activation, form, notes })
-}
-
-fn compiled_whole(
-    options: &BuildOptions,
-    libraries: &Libraries,
-    prepared: &mut Prepared,
-    watch: &Watch<'_>,
-) -> Result<(Parts, MemoryInfo)> {
-    let (model, shapes) = (&prepared.model, &prepared.shapes);
-    let compile_options = compile_options(options);
-    let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options, &mut prepared.timings, watch)?;
-    watch.cancel.check()?;
-    let io_bytes = largest_io_bytes(&libraries.onnxruntime, model, shapes)?;
-    if io_bytes.is_none() {
-        watch.progress.note("the size of an output depends on the data: inputs and outputs are not counted");
-    }
-    let memory = memory(&compiled, io_bytes.unwrap_or_default(), model);
-    Ok((Parts::Whole(compiled), memory))
-}
-
-fn compiled_stages(
-    options: &BuildOptions,
-    stages: Stages,
-    libraries: &Libraries,
-    prepared: &mut Prepared,
-    watch: &Watch<'_>,
-) -> Result<(Parts, MemoryInfo)> {
-    let graph = typed_graph(&libraries.onnxruntime, prepared.model.clone(), "stages")?;
-    let mut network = Divisible::new(graph, &prepared.shapes);
-    let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &compile_options(options), watch };
-    let budget = options.memory_budget.map(ByteSize::bytes);
-    let compiled = compiler.compile(&mut network, stages, budget, &mut prepared.timings)?;
-    let memory = peak_memory(&compiled);
-    Ok((Parts::Stages(Box::new(network), compiled), memory))
-}
-
-fn compile_options(options: &BuildOptions) -> CompileOptions {
-    CompileOptions {
-        workspace_bytes: options.workspace_bytes(),
-        auxiliary_streams: options.auxiliary_streams,
-        compute_capabilities: options.compute_capabilities.clone(),
-    }
-}
-
-/// What an INT8 network takes least memory with.
-struct Lean {
-    choice: Choice,
-    depthwise: bool,
-}
-
-/// Finds the form of an INT8 network, or of one that is cut into stages, that takes least memory by building it, with scales that mean nothing. None where that was
-/// not asked for.
-/// A calibration cache names the tensors of the network as it is; those that a form adds and that none of them tells of stay in half precision.
-fn lean_form(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<Option<Lean>> {
-    if !options.lean || (options.prepare.precision != Precision::Int8 && options.stages.is_none()) {
-        return Ok(None);
-    }
-    let (progress, cancel) = (&**watch.progress, watch.cancel);
-    let mut repaired =
-        PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.prepare.clone() };
-    repaired.form = LeanForm::default();
-    let repaired = prepare(&repaired, &(), cancel)?;
-    if PluginNodes::set_aside(&repaired.model)?.0.is_some() {
-        return Ok(None);
-    }
-    let graph = typed_graph(&libraries.onnxruntime, repaired.model, "form")?;
-    if !matches!(recognise(&graph), Existing::None) {
-        return Ok(None);
-    }
-    progress.step("form");
-    let cached = cached_tensors(options.prepare.int8.cache.as_deref(), &graph)?;
-    let cached = cached.as_ref();
-    let judge = |model: &Model| weigh(options, libraries, model, &repaired.shapes, cancel);
-    let with = |depthwise: bool| {
-        let mut prepare = options.prepare.clone();
-        prepare.int8.depthwise = depthwise;
-        prepare
-    };
-    let (all, half) = (with(true), with(false));
-    let bytes = |prepare: &PrepareOptions| judge(&convert_for_memory(graph.clone(), prepare, Form::FULL, cached)?);
-    let depthwise = options.prepare.precision != Precision::Int8
-        || !graph.node_ids().any(|node| graph.attribute_int(node, "group").unwrap_or(1) > 1)
-        || bytes(&all)? <= bytes(&half)?;
-    let prepare = if depthwise { all } else { half };
-    let convert = |graph, placement| convert_for_memory(graph, &prepare, placement, cached);
-    let choice = crate::form::Search::new(&graph, &convert, &judge, progress, cancel).choose()?;
-    release_freed_memory();
-    Ok(Some(Lean { choice, depthwise }))
-}
-
-/// Weights and activation of a model's engine in bytes, from a build that is thrown away.
-fn weigh(
-    options: &BuildOptions,
-    libraries: &Libraries,
-    model: &Model,
-    shapes: &ResolvedShapes,
-    cancel: &CancelFlag,
-) -> Result<u64> {
-    let silent: Arc<dyn Progress> = Arc::new(());
-    let watch = Watch { progress: &silent, cancel };
-    let mut timings = Timings::default();
-    let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options(options), &mut timings, &watch)?;
-    Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
-}
-
-/// The tensors of a calibration cache: those of its file, or those that it will have once it is written.
-fn cached_tensors(cache: Option<&Path>, graph: &Graph) -> Result<Option<HashSet<String>>> {
-    Ok(match cache {
-        Some(cache) if cache.exists() => {
-            Some(CalibrationCache::read(cache)?.entries().iter().map(|(tensor, _)| tensor.clone()).collect())
-        }
-        Some(_) => Some(calibrated_tensors(graph).into_iter().collect()),
-        None => None,
-    })
 }
 
 /// Verifies the prepared model where asked, and holds it against the floor.

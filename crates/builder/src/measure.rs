@@ -2,25 +2,37 @@
 //!
 //! Figures are remembered under the digest of everything that they depend on, so that the same question is answered at once.
 
-use crate::activation::ActivationAccount;
+use crate::activation::{ActivationAccount, account};
 use crate::build::{InputDigests, Libraries, fingerprint};
-use crate::make::make;
-use crate::{BuildOptions, CancelFlag, MemoryInfo, Progress, Result, StagedFile, Watch};
+use crate::lean::{self, Network};
+use crate::make::{Made, Parts, make};
+use crate::precision::Precision;
+use crate::prepare::at_largest_shapes;
+use crate::samples::SampleSource;
+use crate::segments::bundle::{StageContent, StagedBundle};
+use crate::stage::Timings;
+use crate::written::Written;
+use crate::{BuildOptions, CancelFlag, Error, MemoryInfo, Progress, Result, StagedFile, Watch};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
+use trtforge_graph::Model;
+use trtforge_graph::segmentation::SegmentMemory;
 
 /// What the engine of a model takes, and what its activation memory is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// TensorRT's figures.
+    /// TensorRT's figures; of stages those of the one that takes most.
     pub memory: MemoryInfo,
-    /// The account of the activation memory.
+    /// The account of the activation memory of the network as one engine.
     pub activation: ActivationAccount,
+    /// What each stage takes; nothing where there are none.
+    pub stages: Vec<SegmentMemory>,
 }
 
-/// Memory of the engine that `options` would give. Nothing is verified, and no threshold is searched for: neither changes how an engine is laid out by more than the
-/// few nodes that an accuracy floor keeps in FP16. `cache` is a folder for figures; what cannot be kept there is measured again the next time.
+/// Memory of the engine that `options` would give. Numbers are left out of it: nothing is calibrated, observed or verified. They change how an engine is laid out by no
+/// more than the few nodes that overflow FP16, or that an accuracy floor keeps in it. `cache` is a folder for figures; what cannot be kept there is measured again the
+/// next time.
 ///
 /// # Errors
 /// Those of a build.
@@ -51,13 +63,20 @@ pub fn measure(
     if let Some(measured) = remembered.as_deref().and_then(recall) {
         return Ok(measured);
     }
-    let made = make(&options, &libraries, &Watch { progress, cancel })?;
-    let measured = Measured { memory: made.memory, activation: made.activation };
+    let measured = measure_with(&options, &libraries, progress, cancel)?;
     if let Some(path) = &remembered {
         // Losing the figures costs a build, not the answer.
         let _ = remember(path, &measured);
     }
     Ok(measured)
+}
+
+/// As [`measure`], with what was built for it.
+///
+/// # Errors
+/// Those of a build.
+pub fn lay_out(options: &BuildOptions, progress: &Arc<dyn Progress>, cancel: &CancelFlag) -> Result<LaidOut> {
+    lay_out_with(&measured(options), &Libraries::load()?, progress, cancel)
 }
 
 /// Memory of the engine, with libraries that are there and nothing remembered.
@@ -66,14 +85,79 @@ pub(crate) fn measure_with(
     libraries: &Libraries,
     progress: &Arc<dyn Progress>,
     cancel: &CancelFlag,
-) -> Result<MemoryInfo> {
-    Ok(make(&measured(options), libraries, &Watch { progress, cancel })?.memory)
+) -> Result<Measured> {
+    Ok(lay_out_with(&measured(options), libraries, progress, cancel)?.measured)
+}
+
+fn lay_out_with(
+    options: &BuildOptions,
+    libraries: &Libraries,
+    progress: &Arc<dyn Progress>,
+    cancel: &CancelFlag,
+) -> Result<LaidOut> {
+    let watch = Watch { progress, cancel };
+    if options.prepare.precision == Precision::Auto {
+        let of = |precision| {
+            let mut one = options.clone();
+            one.prepare.precision = precision;
+            lay_out_with(&one, libraries, progress, cancel)
+        };
+        let (int8, fp16) = (of(Precision::Int8)?, of(Precision::Fp16)?);
+        return Ok(if int8.measured.memory.total_bytes < fp16.measured.memory.total_bytes { int8 } else { fp16 });
+    }
+    let Some(network) = Network::of(&options.prepare, &libraries.onnxruntime, cancel)? else {
+        let Made { prepared, parts, memory, activation, .. } = make(options, libraries, &watch)?;
+        let measured = Measured { memory, activation, stages: parts.stages() };
+        return Ok(LaidOut { measured, model: prepared.model, parts });
+    };
+    let lean = lean::find(options, libraries, &watch)?;
+    let model = network.laid_out(&options.prepare, lean.as_ref(), &**progress)?;
+    let activation = account(&at_largest_shapes(&libraries.onnxruntime, &model, &network.shapes)?);
+    let timings = &mut Timings::default();
+    let (parts, memory) = Parts::compile(options, libraries, &model, &network.shapes, timings, &watch)?;
+    Ok(LaidOut { measured: Measured { memory, activation, stages: parts.stages() }, model, parts })
+}
+
+/// A network that was laid out and built to be measured. Its scales mean nothing, its size and its arithmetic are those of a real build.
+pub struct LaidOut {
+    /// What it takes.
+    pub measured: Measured,
+    model: Model,
+    parts: Parts,
+}
+
+impl LaidOut {
+    /// Writes the engine, or the bundle of engines in stages.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`].
+    pub fn write_engine(&self, output: &Path) -> Result<()> {
+        Written::write(output, &self.parts)?.1.commit()
+    }
+
+    /// Writes what the engine is made of for ONNX Runtime: a model, or a bundle of models in stages.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_model(&self, output: &Path) -> Result<()> {
+        match &self.parts {
+            Parts::Whole(_) => self.model.write(output).map_err(|source| Error::model(output, source)),
+            Parts::Stages(network, stages) => {
+                let content = stages.iter().map(|stage| StageContent::model(&stage.segment, stage.memory));
+                let content = content.collect::<Result<Vec<_>>>()?;
+                StagedBundle::write(output, network, content)?.commit()
+            }
+        }
+    }
 }
 
 /// The options without all that does not change how an engine is laid out.
 fn measured(options: &BuildOptions) -> BuildOptions {
-    let mut options = BuildOptions { verify: false, memory_budget: None, emit_onnx: None, ..options.clone() };
-    options.prepare.int8.search = false;
+    let mut options =
+        BuildOptions { verify: false, memory_budget: None, accuracy_floor: None, emit_onnx: None, ..options.clone() };
+    let prepare = &mut options.prepare;
+    (prepare.samples, prepare.sample_count, prepare.preprocess) = (SampleSource::Synthetic, None, None);
+    (prepare.observe_ranges, prepare.int8.search) = (false, false);
     options
 }
 

@@ -552,10 +552,7 @@ pub(crate) fn convert_for_memory(
         let plan = plan_for_memory(&graph, &half, options, placement, cached);
         plan.apply(&mut graph, WeightForm::Integers)?.carry_over(&graph, &mut half);
     }
-    to_half(&mut graph, &half)?;
-    run_pass(&CancelCasts, &mut graph, &())?;
-    graph.remove_dead();
-    graph.into_model().map_err(Error::pass("convert-to-half"))
+    convert(graph, &half, options, &())
 }
 
 /// Applies a table. Once: a second look would convert again what the table still calls half.

@@ -2,19 +2,22 @@
 
 use crate::floor::hold_to_floor;
 use crate::output::{OutputLock, check_clashes};
-use crate::prepare::{PrepareOptions, Prepared, prepare};
+use crate::prepare::{PrepareOptions, Prepared, prepare, typed_graph};
+use crate::segments::Divisible;
+use crate::segments::bundle::{StageContent, StagedBundle};
 use crate::stage::Stage;
 use crate::{CancelFlag, Error, Progress, Result};
 use std::path::Path;
 use trtforge_graph::Model;
 use trtforge_onnxruntime::{OnnxRuntime, SessionConfig};
 
-/// Rewrites the model of `options` and writes it to `output`. Where `options` ask for an accuracy floor, the result is compared with the FP32 model first.
+/// Rewrites the model of `options` and writes it to `output`; with `stages`, cut into that many segments, each a model of its own beside it, where engines of them are expected to take least. Where `options` ask for an accuracy floor, the result is compared with the FP32 model first.
 ///
 /// # Errors
-/// Those of the pipeline; [`Error::AccuracyFloor`] where a floor was asked for and is missed. Nothing is written then.
+/// Those of the pipeline; [`Error::Stages`] where there are not as many places to cut; [`Error::AccuracyFloor`] where a floor was asked for and is missed. Nothing is written then.
 pub fn quantize(
     options: &PrepareOptions,
+    stages: Option<usize>,
     output: &Path,
     progress: &dyn Progress,
     cancel: &CancelFlag,
@@ -30,8 +33,21 @@ pub fn quantize(
         progress.step(Stage::Verify.name());
         hold_to_floor(options, &prepared, floor, true, progress, cancel)?;
     }
-    write_model(&prepared, output, progress)?;
+    match stages {
+        Some(stages) => write_in_stages(&prepared, stages, output)?,
+        None => write_model(&prepared, output, progress)?,
+    }
     Ok(prepared)
+}
+
+/// Writes a rewritten model cut into that many segments, each a model of its own, for ONNX Runtime to run one after another: `output` names them, and they lie beside
+/// it. Cuts are where the engines of the segments are expected to take least; nothing is compiled.
+fn write_in_stages(prepared: &Prepared, stages: usize, output: &Path) -> Result<()> {
+    let graph = typed_graph(&OnnxRuntime::load()?, prepared.model.clone(), "stages")?;
+    let network = Divisible::new(graph, &prepared.shapes);
+    let segments = network.cut(stages)?;
+    let content = segments.iter().map(|segment| StageContent::model(segment, segment.estimate));
+    StagedBundle::write(output, &network, content.collect::<Result<Vec<_>>>()?)?.commit()
 }
 
 /// Writes a rewritten model for others to use, and says what they should know.

@@ -9,6 +9,7 @@
 //! fewest bytes from segment to segment (as in the partition of a chain under a bottleneck: S. H. Bokhari, "Partitioning
 //! problems in parallel, pipelined and distributed computing", IEEE Transactions on Computers 37, 1988).
 
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
 /// A run as the search sees it: steps in order, weights that they read, values that live from step to step.
@@ -56,7 +57,7 @@ impl Span {
 }
 
 /// Memory while a segment runs, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentMemory {
     /// Weights that its steps read.
     pub weights_bytes: u64,

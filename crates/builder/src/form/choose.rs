@@ -4,6 +4,7 @@ use super::candidates::{Place, candidates};
 use super::{Banding, LeanForm};
 use crate::int8::Form;
 use crate::{CancelFlag, Error, Progress, Result, format_bytes};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use trtforge_graph::{Graph, Model};
 
@@ -29,7 +30,7 @@ const RUNNER_UP: f64 = 0.025;
 const CLOSE: f64 = 0.005;
 
 /// What a search found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// The form.
     pub form: LeanForm,

@@ -1,15 +1,17 @@
-//! The bundle of a network in stages: a small JSON file that names an engine per stage, and those engines beside it.
+//! The bundle of a network in stages: a small JSON file that names an engine or a model per stage, and those beside it.
 //!
 //! Names of stage files carry their digest, so a new bundle never touches the files of the one it replaces: until the bundle
 //! itself is renamed the old one is whole.
 
-use super::{CompiledStage, Divisible, SegmentTensor};
+use super::{CompiledStage, Divisible, Segment, SegmentTensor};
 use crate::manifest::{FileInfo, StageInfo};
 use crate::output::StagedFile;
-use crate::{Result, digest};
+use crate::{Error, Result, digest};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use trtforge_graph::Dimension;
+use trtforge_graph::segmentation::SegmentMemory;
 
 /// The layout that is written.
 const VERSION: u32 = 1;
@@ -73,10 +75,14 @@ pub(crate) struct StagedBundle {
 
 impl StagedBundle {
     /// Writes everything beside `output`.
-    pub(crate) fn write(output: &Path, network: &Divisible, compiled: &[CompiledStage]) -> Result<Self> {
+    pub(crate) fn write<'s>(
+        output: &Path,
+        network: &Divisible,
+        stages: impl IntoIterator<Item = StageContent<'s>>,
+    ) -> Result<Self> {
         let (mut files, mut entries) = (Vec::new(), Vec::new());
-        for (number, stage) in (1..).zip(compiled) {
-            let (file, entry) = write_stage(output, number, stage)?;
+        for (number, stage) in (1..).zip(stages) {
+            let (file, entry) = write_stage(output, number, &stage)?;
             files.push(file);
             entries.push(entry);
         }
@@ -104,17 +110,38 @@ impl StagedBundle {
     }
 }
 
-fn write_stage(output: &Path, number: usize, stage: &CompiledStage) -> Result<(StagedFile, Entry)> {
-    let engine: &[u8] = &stage.compiled.engine;
-    let sha256 = digest::of_bytes(engine);
+/// What the file of a stage holds, and what is said of it.
+pub(crate) struct StageContent<'s> {
+    segment: &'s Segment,
+    memory: SegmentMemory,
+    bytes: Cow<'s, [u8]>,
+    extension: &'static str,
+}
+
+impl<'s> StageContent<'s> {
+    /// Its engine.
+    pub(crate) fn engine(stage: &'s CompiledStage) -> Self {
+        let bytes: &[u8] = &stage.compiled.engine;
+        Self { segment: &stage.segment, memory: stage.memory, bytes: bytes.into(), extension: "engine" }
+    }
+
+    /// The model that its engine is made of, for ONNX Runtime; `memory` is what the engine takes, or is expected to.
+    pub(crate) fn model(segment: &'s Segment, memory: SegmentMemory) -> Result<Self> {
+        let bytes = segment.model.to_bytes().map_err(Error::pass("stages"))?;
+        Ok(Self { segment, memory, bytes: bytes.to_vec().into(), extension: "onnx" })
+    }
+}
+
+fn write_stage(output: &Path, number: usize, stage: &StageContent<'_>) -> Result<(StagedFile, Entry)> {
+    let sha256 = digest::of_bytes(&stage.bytes);
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let file = format!("{stem}.stage{number}-{}.engine", &sha256[..NAME_DIGITS]);
-    let staged = StagedFile::write(&output.with_file_name(&file), engine)?;
+    let file = format!("{stem}.stage{number}-{}.{}", &sha256[..NAME_DIGITS], stage.extension);
+    let staged = StagedFile::write(&output.with_file_name(&file), &stage.bytes)?;
     let tensors = |tensors: &[SegmentTensor]| tensors.iter().map(tensor).collect();
     let entry = Entry {
         file,
         sha256,
-        bytes: engine.len() as u64,
+        bytes: stage.bytes.len() as u64,
         weights_bytes: stage.memory.weights_bytes,
         activation_bytes: stage.memory.activation_bytes,
         boundary_bytes: stage.memory.boundary_bytes,

@@ -160,7 +160,7 @@ fn nothing_that_is_read_is_written_over() {
     options.output = folder.path().join("a.engine");
     options.emit_onnx = Some(folder.path().join("./a.engine"));
     assert!(matches!(run(&options), Err(Error::Usage(_))));
-    let quantized = trtforge_builder::quantize(&options.prepare, &model, &(), &CancelFlag::default());
+    let quantized = trtforge_builder::quantize(&options.prepare, None, &model, &(), &CancelFlag::default());
     assert!(matches!(quantized, Err(Error::Usage(_))));
     assert_eq!(files(folder.path()), ["model.onnx"]);
 }

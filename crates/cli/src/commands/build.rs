@@ -5,6 +5,7 @@ mod summary;
 use crate::args::json::JsonArgs;
 use crate::args::pipeline::{DebugArgs, PipelineArgs};
 use crate::args::verbosity::VerbosityArgs;
+use crate::cache_folder::form_memory;
 use crate::progress::Terminal;
 use crate::{interrupt, standard_output};
 use anyhow::Result;
@@ -122,6 +123,7 @@ impl BuildArgs {
         options.emit_onnx.clone_from(&engine.emit_onnx);
         options.auxiliary_streams = engine.aux_streams;
         options.lean = !engine.no_lean;
+        options.forms = form_memory();
         options.verify = !engine.no_verify;
         options.force = engine.force;
         Ok(options)

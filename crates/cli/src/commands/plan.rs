@@ -9,6 +9,7 @@ pub mod explained;
 mod model;
 mod pictures;
 mod report;
+mod timed;
 
 use crate::args::json::JsonArgs;
 use crate::args::precision::precision_parser;
@@ -38,6 +39,12 @@ pub struct PlanArgs {
     /// Build a model at these batches and tell what TensorRT takes [with --precision: 1,4,8,16]
     #[arg(long, value_name = "1,4,8", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024), conflicts_with = "batch")]
     batches: Vec<u32>,
+    /// Cut a model into so many stages that run one after another, and tell what the one that takes most takes; 1 is one engine
+    #[arg(long, value_name = "1,2,4", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    stages: Vec<u32>,
+    /// Run what was built as well, on a GPU that takes it or else on the CPU, and tell milliseconds
+    #[arg(long)]
+    time: bool,
     /// Build again what was built before with the same figures asked for
     #[arg(long)]
     no_cache: bool,
@@ -57,7 +64,7 @@ const BUILT: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Int8
 
 impl PlanArgs {
     fn asks_for_builds(&self) -> bool {
-        !(self.precision.is_empty() && self.batches.is_empty())
+        !(self.precision.is_empty() && self.batches.is_empty() && self.stages.is_empty()) || self.time
     }
 
     /// Begins the plots, before anything is built for them.

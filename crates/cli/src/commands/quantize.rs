@@ -18,6 +18,9 @@ pub struct QuantizeArgs {
     /// Model to write
     #[arg(short, long, value_name = "OUT.onnx")]
     output: PathBuf,
+    /// Cut the model into stages that run one after another, each a model beside OUT.onnx, which names them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    stages: Option<u16>,
     /// List the precision of every node, and why
     #[arg(long)]
     table: bool,
@@ -39,11 +42,11 @@ pub struct QuantizeArgs {
 pub fn run(args: &QuantizeArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let config = args.pipeline.model.config()?;
     let mut options = args.pipeline.prepare_options(config.as_ref(), &args.debug)?;
-    options.settle_shapes = false;
+    options.settle_shapes = args.stages.is_some();
     options.int8.force = args.force;
     let terminal = Terminal::new(verbosity);
     let cancel = interrupt::install()?;
-    let prepared = trtforge_builder::quantize(&options, &args.output, &terminal, &cancel)?;
+    let prepared = trtforge_builder::quantize(&options, args.stages.map(usize::from), &args.output, &terminal, &cancel)?;
     terminal.finish();
     match args.json.json {
         true => standard_output::write_json(&report(&options, &prepared, &args.output)),

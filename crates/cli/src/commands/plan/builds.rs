@@ -1,9 +1,10 @@
 //! A model's memory by batch and precision, from real builds that are thrown away.
 
 use super::pictures::Pictures;
+use super::timed::{self, Timed};
 use super::{PlanArgs, explained};
 use crate::args::verbosity::VerbosityArgs;
-use crate::cache_folder::cache_folder;
+use crate::cache_folder::{cache_folder, form_memory};
 use crate::failure::Failure;
 use crate::plots::{Bar, PlotFiles};
 use crate::progress::Terminal;
@@ -11,14 +12,17 @@ use crate::table::Table;
 use crate::{interrupt, standard_output};
 use anyhow::{Result, bail};
 use serde::Serialize;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use trtforge_builder::activation::ActivationAccount;
 use trtforge_builder::fit::{MOST_BATCH, has_open_batch, largest_within};
 use trtforge_builder::{
-    BuildOptions, CancelFlag, Measured, Precision, PrepareOptions, Progress, format_bytes, measure,
+    BuildOptions, CancelFlag, FormMemory, Measured, Precision, PrepareOptions, Progress, Stages, format_bytes, lay_out,
+    measure,
 };
 use trtforge_graph::Model;
+use trtforge_graph::segmentation::SegmentMemory;
 
 /// Batches that are looked at where a model leaves them open.
 const BATCHES: [u32; 4] = [1, 4, 8, 16];
@@ -39,6 +43,8 @@ struct Row {
     precision: Precision,
     /// None where the model fixes it.
     batch: Option<u64>,
+    /// Stages that it is cut into; the figures are then those of the one that takes most.
+    stages: u32,
     weights_bytes: u64,
     activation_bytes: u64,
     /// The least that the values between nodes take when node runs after node, in the model that this precision gives.
@@ -52,8 +58,14 @@ struct Row {
     fits: Option<bool>,
     /// What the activation memory is expected to be made of.
     activation: ActivationAccount,
-    /// What TensorRT takes, over what the account explains.
-    activation_over_explained: f64,
+    /// What TensorRT takes, over what the account explains; none where it is cut into stages, since the account is of the whole.
+    activation_over_explained: Option<f64>,
+    /// What each stage takes, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stage_memory: Vec<SegmentMemory>,
+    /// Time of a run, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Timed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +104,7 @@ struct Planner<'a> {
     terminal: &'a Arc<Terminal>,
     cancel: CancelFlag,
     cache: Option<PathBuf>,
+    forms: Arc<FormMemory>,
     /// Whether the model leaves the batch open.
     open: bool,
 }
@@ -105,8 +118,11 @@ impl<'a> Planner<'a> {
                     .hint("export the model with a dynamic batch, or leave --batches out")
             );
         }
-        let cache = if args.no_cache { None } else { cache_folder().map(|folder| folder.join("memory")) };
-        Ok(Self { args, terminal, cancel: interrupt::install()?, cache, open })
+        let (cache, forms) = match args.no_cache {
+            true => (None, Arc::default()),
+            false => (cache_folder().map(|folder| folder.join("memory")), form_memory()),
+        };
+        Ok(Self { args, terminal, cancel: interrupt::install()?, cache, forms, open })
     }
 
     fn precisions(&self) -> Vec<Precision> {
@@ -127,10 +143,12 @@ impl<'a> Planner<'a> {
         let mut rows: Vec<Row> = Vec::new();
         for precision in self.precisions() {
             for batch in self.batches() {
-                let mut row = self.row(precision, batch)?;
-                let first = rows.iter().find(|row| row.batch == batch).map(|row| row.total_bytes);
-                row.saved = first.map(|first| 1.0 - row.total_bytes as f64 / first as f64);
-                rows.push(row);
+                for stages in self.stages() {
+                    let mut row = self.row(Asked { precision, batch, stages })?;
+                    let first = rows.iter().find(|row| row.batch == batch).map(|row| row.total_bytes);
+                    row.saved = first.map(|first| 1.0 - row.total_bytes as f64 / first as f64);
+                    rows.push(row);
+                }
             }
         }
         let budget_bytes = self.args.budget.map(|budget| budget.bytes());
@@ -144,11 +162,21 @@ impl<'a> Planner<'a> {
         Ok(Report { path: self.args.file.clone(), basis, rows, budget_bytes, largest: largest? })
     }
 
-    fn row(&self, precision: Precision, batch: Option<u64>) -> Result<Row> {
-        let Measured { memory, activation } = self.measured(precision, batch)?;
+    fn stages(&self) -> Vec<u32> {
+        if self.args.stages.is_empty() { vec![1] } else { self.args.stages.clone() }
+    }
+
+    fn row(&self, asked: Asked) -> Result<Row> {
+        let Asked { precision, batch, stages } = asked;
+        let (Measured { memory, activation, stages: stage_memory }, time) = match self.args.time {
+            true => self.timed(asked)?,
+            false => (self.measured(asked)?, None),
+        };
+        let whole = (stages == 1).then(|| explained::ratio(&activation, memory.activation_bytes));
         Ok(Row {
             precision,
             batch,
+            stages,
             weights_bytes: memory.weights_bytes,
             activation_bytes: memory.activation_bytes,
             lower_bound_bytes: activation.bound_bytes,
@@ -157,40 +185,78 @@ impl<'a> Planner<'a> {
             pinned_bytes: memory.io_bytes,
             saved: None,
             fits: self.args.budget.map(|budget| memory.total_bytes <= budget.bytes()),
-            activation_over_explained: explained::ratio(&activation, memory.activation_bytes),
+            activation_over_explained: whole,
             activation,
+            stage_memory,
+            time,
         })
     }
 
-    fn measured(&self, precision: Precision, batch: Option<u64>) -> Result<Measured> {
-        let at = batch.map_or_else(String::new, |batch| format!(" at batch {batch}"));
-        self.terminal.step(&format!("build {precision}{at}"));
+    fn measured(&self, asked: Asked) -> Result<Measured> {
+        self.terminal.step(&format!("build {asked}"));
+        Ok(measure(&self.options(asked)?, self.cache.as_deref(), &quiet(), &self.cancel)?)
+    }
+
+    fn timed(&self, asked: Asked) -> Result<(Measured, Option<Timed>)> {
+        self.terminal.step(&format!("build {asked}"));
+        let laid_out = lay_out(&self.options(asked)?, &quiet(), &self.cancel)?;
+        self.terminal.step(&format!("run {asked}"));
+        let time = timed::time(&laid_out, asked.batch)?;
+        Ok((laid_out.measured, Some(time)))
+    }
+
+    fn options(&self, Asked { precision, batch, stages }: Asked) -> Result<BuildOptions> {
         let mut prepare = PrepareOptions::new(&self.args.file, precision);
         prepare.shapes = self.args.shapes.request()?;
         prepare.batch = batch;
-        let quiet: Arc<dyn Progress> = Arc::new(());
-        Ok(measure(&BuildOptions::new(prepare, PathBuf::new()), self.cache.as_deref(), &quiet, &self.cancel)?)
+        let mut options = BuildOptions::new(prepare, PathBuf::new());
+        options.stages = (stages > 1).then_some(Stages::Count(stages as usize));
+        options.forms = Arc::clone(&self.forms);
+        Ok(options)
     }
 
     fn largest(&self, precision: Precision, budget: u64, rows: &[Row]) -> Result<Largest> {
-        let of_precision = rows.iter().filter(|row| row.precision == precision);
-        let known = of_precision.filter_map(|row| Some((row.batch?, row.total_bytes))).collect();
-        let total = |batch| self.measured(precision, Some(batch)).map(|measured| measured.memory.total_bytes);
+        let whole = rows.iter().filter(|row| row.precision == precision && row.stages == 1);
+        let known = whole.filter_map(|row| Some((row.batch?, row.total_bytes))).collect();
+        let total = |batch| {
+            let asked = Asked { precision, batch: Some(batch), stages: 1 };
+            self.measured(asked).map(|measured| measured.memory.total_bytes)
+        };
         let found = largest_within(budget, known, total)?;
         let (batch, total_bytes) = found.unzip();
         Ok(Largest { precision, batch, total_bytes, at_least: batch == Some(MOST_BATCH) })
     }
 }
 
+/// What a build is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    precision: Precision,
+    batch: Option<u64>,
+    stages: u32,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.precision.fmt(out)?;
+        self.batch.map_or(Ok(()), |batch| write!(out, " at batch {batch}"))?;
+        if self.stages > 1 { write!(out, " in {} stages", self.stages) } else { Ok(()) }
+    }
+}
+
+fn quiet() -> Arc<dyn Progress> {
+    Arc::new(())
+}
+
 impl Row {
     fn name(&self) -> String {
-        let at = self.batch.map_or_else(String::new, |batch| format!(" at batch {batch}"));
-        format!("{}{at}", self.precision)
+        Asked { precision: self.precision, batch: self.batch, stages: self.stages }.to_string()
     }
 
-    /// Precision and batch, as they begin every line.
-    fn head(&self) -> [String; 2] {
-        [self.precision.to_string(), self.batch.map_or_else(|| "-".to_owned(), |batch| batch.to_string())]
+    /// Precision, batch and stages, as they begin every line.
+    fn head(&self) -> [String; 3] {
+        let batch = self.batch.map_or_else(|| "-".to_owned(), |batch| batch.to_string());
+        [self.precision.to_string(), batch, self.stages.to_string()]
     }
 }
 
@@ -202,11 +268,17 @@ impl Report {
         for largest in &self.largest {
             text += &largest.text(self.budget_bytes.unwrap_or_default());
         }
-        let mut table = explained::table(&["PRECISION", ">BATCH"]);
-        for row in &self.rows {
-            table.row(row.head().into_iter().chain(explained::cells(&row.activation, row.activation_bytes)));
+        if let Some(times) = self.times() {
+            text += &times;
         }
-        text += &format!("\n{}{}", table.render(), explained::LEGEND);
+        let mut table = explained::table(&["PRECISION", ">BATCH"]);
+        for row in self.rows.iter().filter(|row| row.stages == 1) {
+            let [precision, batch, _] = row.head();
+            table.row([precision, batch].into_iter().chain(explained::cells(&row.activation, row.activation_bytes)));
+        }
+        if !table.is_empty() {
+            text += &format!("\n{}{}", table.render(), explained::LEGEND);
+        }
         for row in self.first_of_each() {
             text += &format!("\n{}", explained::charges(&row.name(), &row.activation));
         }
@@ -214,7 +286,8 @@ impl Report {
     }
 
     fn classes(&self) -> Table {
-        let headers = ["PRECISION", ">BATCH", ">WEIGHTS", ">ACTIVATION", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
+        let headers =
+            ["PRECISION", ">BATCH", ">STAGES", ">WEIGHTS", ">ACTIVATION", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
         let mut table = Table::new(&headers);
         for row in &self.rows {
             let bytes = [row.weights_bytes, row.activation_bytes, row.io_bytes, row.total_bytes];
@@ -230,11 +303,29 @@ impl Report {
         table
     }
 
+    /// What was run: milliseconds, and what stages load for a run.
+    fn times(&self) -> Option<String> {
+        let device = &self.rows.iter().find_map(|row| row.time.as_ref())?.device;
+        let headers = ["PRECISION", ">BATCH", ">STAGES", ">TOTAL", ">KEPT ms", ">LOADED ms", ">WEIGHTS LOADED"];
+        let mut table = Table::new(&headers);
+        for (row, time) in self.rows.iter().filter_map(|row| Some((row, row.time.as_ref()?))) {
+            let streamed = time.streamed.as_ref();
+            let loaded_ms = streamed.map_or_else(String::new, |streamed| format!("{:.1}", streamed.run_ms));
+            let loaded = streamed.map_or_else(String::new, |streamed| format_bytes(streamed.loaded_bytes));
+            let kept = format!("{:.1}", time.kept_ms);
+            table.row(row.head().into_iter().chain([format_bytes(row.total_bytes), kept, loaded_ms, loaded]));
+        }
+        Some(format!(
+            "\n{}\nmedian of a run on {device}. KEPT: all stages stay in memory; LOADED: in TOTAL, each is loaded anew for every run\n",
+            table.render()
+        ))
+    }
+
     /// One build of each precision: larger batches peak at the same place.
     fn first_of_each(&self) -> impl Iterator<Item = &Row> {
         let is_first = |index: usize| {
-            let precision = self.rows[index].precision;
-            self.rows[..index].iter().all(|row| row.precision != precision)
+            let row = &self.rows[index];
+            row.stages == 1 && self.rows[..index].iter().all(|it| it.precision != row.precision || it.stages != 1)
         };
         self.rows.iter().enumerate().filter(move |(index, _)| is_first(*index)).map(|(_, row)| row)
     }
