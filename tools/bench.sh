@@ -4,12 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-model=${MODEL:-models/damoyolo-t.onnx}
+model=${MODEL:-assets/detector/detector.onnx}
 name=$(basename "$model" .onnx)
-if [[ -z ${MODEL:-} && ! -e $model ]]; then
-    mkdir -p models
-    "$TRTFORGE_BIN" zoo damoyolo-t -o "$model" >&2
-fi
 mkdir -p bench
 read -ra flags <<<"${BENCH:-}"
 arguments=(bench "$model" -o "bench/${name%.engine}.json" --svg "bench/${name%.engine}.svg" "${flags[@]}")

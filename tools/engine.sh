@@ -2,7 +2,7 @@
 # Builds one engine for `make engine`: settles the model, the precision, the calibration data and the output's name,
 # then runs the release binary, whose summary is the last thing printed.
 # Read from the environment: TRTFORGE_BIN, MODEL, CONFIG, PRECISION, WORKSPACE, CALIBRATION, TRTFORGE_TEST_DATA
-# (each but the first may be empty).
+# (each but the first may be empty; without MODEL and CONFIG it is the small detector of assets/detector).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,6 +28,7 @@ from_test_data() { # the test data's file or folder $1, if it is there
     [[ -z ${TRTFORGE_TEST_DATA:-} || ! -e $TRTFORGE_TEST_DATA/$1 ]] || echo "$TRTFORGE_TEST_DATA/$1"
 }
 
+[[ -n $MODEL || -n $CONFIG ]] || CONFIG=configs/detector.yaml
 [[ -z $CONFIG || -f $CONFIG ]] || fail "CONFIG=$CONFIG: no such file"
 model=$MODEL
 precision=$PRECISION
@@ -43,11 +44,8 @@ if [[ -n $CONFIG ]]; then
     fi
     source=${model:-$CONFIG}
     name=${model:-${named:-$CONFIG}}
-elif [[ -n $model ]]; then
-    source=$model name=$model described=
 else
-    source=models/damoyolo-t.onnx name=damoyolo-t.onnx
-    generate "$source"
+    source=$model name=$model described=
 fi
 precision=${precision:-fp16}
 name=$(basename "$name")

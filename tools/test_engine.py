@@ -33,22 +33,33 @@ class Engine(unittest.TestCase):
     def build(self, **variables):
         return self.run_engine(**variables).stdout.splitlines()[-1]
 
-    def test_without_arguments_the_smallest_zoo_model_is_built(self):
-        fp16 = "build models/damoyolo-t.onnx --precision fp16 -o engines/damoyolo-t-fp16.engine"
-        self.assertEqual(self.build(), fp16)
-        self.assertEqual(self.build(PRECISION="int8"), fp16.replace("fp16", "int8"))
+    def test_without_arguments_the_small_detector_is_built(self):
+        calibration = "calibration: {images: ../assets/detector/calibration}\n"
+        detector = "model: ../assets/detector/detector.onnx\nprecision: int8\n" + calibration
+        (self.root / "configs/detector.yaml").write_text(detector)
+        (self.root / "assets/detector").mkdir(parents=True)
+        (self.root / "assets/detector/detector.onnx").touch()
+        int8 = "build configs/detector.yaml --precision int8 -o engines/detector-int8.engine"
+        self.assertEqual(self.build(), int8)
+        self.assertEqual(self.build(TRTFORGE_TEST_DATA=self.data), int8)
+        self.assertEqual(self.build(PRECISION="fp16"), int8.replace("int8", "fp16"))
+
+    def test_a_model_of_the_zoo_that_is_not_there_is_generated(self):
+        (self.root / "configs/damoyolo-t.yaml").write_text("model: ../models/damoyolo-t.onnx\n")
+        lines = self.run_engine(CONFIG="configs/damoyolo-t.yaml").stderr.splitlines()
+        self.assertEqual(lines[0], "zoo damoyolo-t -o configs/../models/damoyolo-t.onnx")
 
     def test_int8_takes_the_photographs_of_the_test_data(self):
         photographs = f" --calibration {self.data}/images/calibration"
-        self.assertTrue(self.build(PRECISION="int8", TRTFORGE_TEST_DATA=self.data).endswith(photographs))
-        self.assertTrue(self.build(PRECISION="auto", TRTFORGE_TEST_DATA=self.data).endswith(photographs))
-        self.assertNotIn("--calibration", self.build(PRECISION="fp16", TRTFORGE_TEST_DATA=self.data))
+        self.assertTrue(self.build(CONFIG="configs/net.yaml", PRECISION="int8", TRTFORGE_TEST_DATA=self.data).endswith(photographs))
+        self.assertTrue(self.build(CONFIG="configs/net.yaml", PRECISION="auto", TRTFORGE_TEST_DATA=self.data).endswith(photographs))
+        self.assertNotIn("--calibration", self.build(CONFIG="configs/net.yaml", PRECISION="fp16", TRTFORGE_TEST_DATA=self.data))
 
     def test_photographs_are_not_given_to_a_model_that_nothing_describes(self):
         self.assertNotIn("--calibration", self.build(MODEL="a.onnx", PRECISION="int8", TRTFORGE_TEST_DATA=self.data))
 
     def test_what_is_named_wins(self):
-        built = self.build(PRECISION="int8", CALIBRATION="photos", TRTFORGE_TEST_DATA=self.data)
+        built = self.build(CONFIG="configs/net.yaml", PRECISION="int8", CALIBRATION="photos", TRTFORGE_TEST_DATA=self.data)
         self.assertTrue(built.endswith("--calibration photos"))
         (self.root / "configs/net.yaml").write_text(CONFIG + "calibration: {images: photos}\n")
         self.assertNotIn("--calibration", self.build(CONFIG="configs/net.yaml", TRTFORGE_TEST_DATA=self.data))

@@ -2,6 +2,7 @@
 //!
 //! The message says what and where; the cause is a source; what to do next is [`Error::hint`], rendered by the caller.
 
+use crate::budget::BudgetMiss;
 use crate::calibration::{CacheError, Difference};
 use crate::counted;
 use crate::floor::FloorMiss;
@@ -239,18 +240,8 @@ pub enum Error {
         limit: u64,
     },
     /// Weights, activation and buffers pass the budget.
-    #[error("the engine takes {} and the budget is {} (weights {}, activation {}, inputs and outputs {})",
-        format_bytes(weights + activation + io), format_bytes(*budget), format_bytes(*weights), format_bytes(*activation), format_bytes(*io))]
-    MemoryBudget {
-        /// Bytes allowed.
-        budget: u64,
-        /// Bytes of weights.
-        weights: u64,
-        /// Bytes of activation memory.
-        activation: u64,
-        /// Bytes of input and output buffers.
-        io: u64,
-    },
+    #[error("{0}")]
+    MemoryBudget(Box<BudgetMiss>),
     /// The network cannot be cut into as many stages.
     #[error("the network cannot be cut into {asked} stages: {}{}", most_text(*most), obstacle.as_ref().map_or_else(String::new, |name| format!("; the size of `{name}` is not known before a run")))]
     Stages {
@@ -430,9 +421,7 @@ impl Error {
             Error::Workspace { need, .. } => {
                 Some(format!("raise --workspace to at least {}, a little more to be safe", need + need / 50))
             }
-            Error::MemoryBudget { .. } => Some(
-                "build with --precision fp16, a smaller --batch or a smaller input, or raise --memory-budget".into(),
-            ),
+            Error::MemoryBudget(miss) => Some(miss.hint()),
             Error::Stages { most: 0..=1, .. } => Some("build it as one engine, without --stages".into()),
             Error::Stages { most, .. } => Some(format!("use --stages {most} or fewer, or --stages auto")),
             Error::Busy { .. } => Some("wait for it to end, or write to another file with -o".into()),

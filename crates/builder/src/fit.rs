@@ -1,7 +1,8 @@
 //! The largest batch whose engine fits a budget.
 
+use crate::budget::check_budget;
 use crate::build::Libraries;
-use crate::manifest::BatchMemory;
+use crate::manifest::{BatchMemory, MemoryInfo};
 use crate::measure::measure_with;
 use crate::{BuildOptions, CancelFlag, Error, Progress, Result, format_bytes};
 use std::sync::Arc;
@@ -105,11 +106,16 @@ pub(crate) fn fit(
     })?;
     measured.sort_by_key(|memory| memory.batch);
     let Some((batch, bytes)) = largest else {
-        let one = measured.first();
-        let part = |of: fn(&BatchMemory) -> u64| one.map(of).unwrap_or_default();
-        let (activation, io) = (part(|it| it.activation_bytes), part(|it| it.io_bytes));
-        let weights = part(|it| it.total_bytes).saturating_sub(activation + io);
-        return Err(Error::MemoryBudget { budget: budget.bytes(), weights, activation, io });
+        let smallest = measured.first().map(|one| MemoryInfo {
+            weights_bytes: one.total_bytes.saturating_sub(one.activation_bytes + one.io_bytes),
+            activation_bytes: one.activation_bytes,
+            io_bytes: one.io_bytes,
+            total_bytes: one.total_bytes,
+            ..MemoryInfo::default()
+        });
+        let mut at = options.clone();
+        at.prepare.batch = measured.first().map(|one| one.batch);
+        return check_budget(&at, 1, &smallest.unwrap_or_default()).map(|()| None);
     };
     let beyond = measured.iter().find(|memory| memory.batch > batch).map_or_else(String::new, |memory| {
         format!("; batch {} would take {}", memory.batch, format_bytes(memory.total_bytes))

@@ -17,6 +17,7 @@
 
 pub mod activation;
 mod audit;
+mod budget;
 mod build;
 pub mod calibration;
 mod compare;
@@ -53,6 +54,7 @@ mod verify;
 mod written;
 
 pub use audit::{Arithmetic, ArithmeticShare, Audit, AuditedNode, UnfusedPair, audit};
+pub use budget::{BudgetMiss, Tried};
 pub use build::{BuildOptions, BuildOutcome, DEFAULT_WORKSPACE_BYTES, build};
 pub use calibration::{CalibrateOptions, CalibrationOutcome, calibrate};
 pub use compare::{CompareOptions, compare};

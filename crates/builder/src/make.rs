@@ -1,6 +1,7 @@
 //! The engine of a model in memory: prepared, verified, compiled, and weighed against a budget; nothing is written here.
 
 use crate::activation::{ActivationAccount, account};
+use crate::budget::{BudgetMiss, check_budget};
 use crate::build::{BuildOptions, Libraries};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::fit::{Fit, fit};
@@ -70,6 +71,14 @@ impl Parts {
         Ok((Self::Whole(compiled), memory))
     }
 
+    /// Engines that there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Whole(_) => 1,
+            Self::Stages(_, stages) => stages.len(),
+        }
+    }
+
     /// Memory of each stage; nothing of one engine.
     pub(crate) fn stages(&self) -> Vec<SegmentMemory> {
         match self {
@@ -98,25 +107,45 @@ pub(crate) fn make_fitting(
         None => make_largest(options, libraries, watch),
     };
     match as_one {
-        Err(error @ Error::MemoryBudget { .. }) if options.stages.is_none() => {
-            watch.progress.note(&format!("{error}; trying stages"));
-            let mut staged = BuildOptions { stages: Some(Stages::Auto), ..options.clone() };
-            if staged.prepare.shapes.is_empty() {
-                staged.prepare.batch = staged.prepare.batch.or(Some(1));
-            }
-            match make_at_once(&staged, libraries, watch) {
-                // What cannot be cut is told by what it takes as one.
-                Err(Error::Stages { .. }) => Err(error),
-                made => made,
-            }
-        }
+        Err(Error::MemoryBudget(miss)) => match options.stages {
+            Some(_) => Err(missed(*miss, options, libraries, watch)),
+            None => make_in_stages(options, *miss, libraries, watch),
+        },
         made => made,
+    }
+}
+
+/// Makes it in stages after it was found to be too large as one.
+fn make_in_stages(
+    options: &BuildOptions,
+    miss: BudgetMiss,
+    libraries: &Libraries,
+    watch: &Watch<'_>,
+) -> Result<(BuildOptions, Made)> {
+    watch.progress.note(&format!("{miss}; trying stages"));
+    let mut staged = BuildOptions { stages: Some(Stages::Auto), ..options.clone() };
+    if staged.prepare.shapes.is_empty() {
+        staged.prepare.batch = staged.prepare.batch.or(Some(1));
+    }
+    match make_at_once(&staged, libraries, watch) {
+        Err(Error::MemoryBudget(staged)) => Err(missed(miss.join(*staged), options, libraries, watch)),
+        // What cannot be cut is told by what it takes as one.
+        Err(Error::Stages { .. }) => Err(missed(miss, options, libraries, watch)),
+        made => made,
+    }
+}
+
+/// The error of a budget that was missed, with what else there is.
+fn missed(miss: BudgetMiss, options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Error {
+    match miss.with_alternatives(options, libraries, watch) {
+        Ok(miss) => Error::MemoryBudget(Box::new(miss)),
+        Err(error) => error,
     }
 }
 
 fn make_at_once(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>) -> Result<(BuildOptions, Made)> {
     let made = make(options, libraries, watch)?;
-    check_budget(&made.memory, options.memory_budget)?;
+    check_budget(options, made.parts.count(), &made.memory)?;
     Ok((options.clone(), made))
 }
 
@@ -129,7 +158,7 @@ fn make_largest(options: &BuildOptions, libraries: &Libraries, watch: &Watch<'_>
     loop {
         options.prepare.batch = Some(batch);
         let mut made = make(&options, libraries, watch)?;
-        match check_budget(&made.memory, options.memory_budget) {
+        match check_budget(&options, made.parts.count(), &made.memory) {
             Err(_) if batch > 1 => {
                 let taken = format_bytes(made.memory.total_bytes);
                 watch.progress.note(&format!("batch {batch} takes {taken} as built; trying {}", batch - 1));
@@ -225,17 +254,5 @@ fn memory(compiled: &Compiled, io_bytes: u64, model: &Model) -> MemoryInfo {
         total_bytes: weights_bytes + activation_bytes + io_bytes,
         scratch_bytes: compiled.memory.scratch_bytes.unwrap_or_default(),
         by_batch: vec![],
-    }
-}
-
-fn check_budget(memory: &MemoryInfo, budget: Option<ByteSize>) -> Result<()> {
-    match budget {
-        Some(budget) if memory.total_bytes > budget.bytes() => Err(Error::MemoryBudget {
-            budget: budget.bytes(),
-            weights: memory.weights_bytes,
-            activation: memory.activation_bytes,
-            io: memory.io_bytes,
-        }),
-        _ => Ok(()),
     }
 }

@@ -4,8 +4,10 @@
 
 use crate::activation::{ActivationAccount, account};
 use crate::build::{InputDigests, Libraries, fingerprint};
+use crate::io_bytes::largest_io_bytes;
 use crate::lean::{self, Network};
 use crate::make::{Made, Parts, make};
+use crate::passes::ResolvedShapes;
 use crate::precision::Precision;
 use crate::prepare::at_largest_shapes;
 use crate::samples::SampleSource;
@@ -26,6 +28,8 @@ pub struct Measured {
     pub memory: MemoryInfo,
     /// The account of the activation memory of the network as one engine.
     pub activation: ActivationAccount,
+    /// Inputs and outputs of the whole.
+    pub io_bytes: u64,
     /// What each stage takes; nothing where there are none.
     pub stages: Vec<SegmentMemory>,
 }
@@ -89,7 +93,8 @@ pub(crate) fn measure_with(
     Ok(lay_out_with(&measured(options), libraries, progress, cancel)?.measured)
 }
 
-fn lay_out_with(
+/// As [`lay_out`], with options that are as they have to be and libraries that are there.
+pub(crate) fn lay_out_with(
     options: &BuildOptions,
     libraries: &Libraries,
     progress: &Arc<dyn Progress>,
@@ -107,7 +112,8 @@ fn lay_out_with(
     }
     let Some(network) = Network::of(&options.prepare, &libraries.onnxruntime, cancel)? else {
         let Made { prepared, parts, memory, activation, .. } = make(options, libraries, &watch)?;
-        let measured = Measured { memory, activation, stages: parts.stages() };
+        let io_bytes = io_bytes(libraries, &prepared.model, &prepared.shapes)?;
+        let measured = Measured { memory, activation, io_bytes, stages: parts.stages() };
         return Ok(LaidOut { measured, model: prepared.model, parts });
     };
     let lean = lean::find(options, libraries, &watch)?;
@@ -115,7 +121,12 @@ fn lay_out_with(
     let activation = account(&at_largest_shapes(&libraries.onnxruntime, &model, &network.shapes)?);
     let timings = &mut Timings::default();
     let (parts, memory) = Parts::compile(options, libraries, &model, &network.shapes, timings, &watch)?;
-    Ok(LaidOut { measured: Measured { memory, activation, stages: parts.stages() }, model, parts })
+    let io_bytes = io_bytes(libraries, &model, &network.shapes)?;
+    Ok(LaidOut { measured: Measured { memory, activation, io_bytes, stages: parts.stages() }, model, parts })
+}
+
+fn io_bytes(libraries: &Libraries, model: &Model, shapes: &ResolvedShapes) -> Result<u64> {
+    Ok(largest_io_bytes(&libraries.onnxruntime, model, shapes)?.unwrap_or_default())
 }
 
 /// A network that was laid out and built to be measured. Its scales mean nothing, its size and its arithmetic are those of a real build.

@@ -150,6 +150,22 @@ impl Segments {
         Some(self.segmentation(&carried.cuts(count, self.most())))
     }
 
+    /// The run cut into the given segments; nothing where one does not begin and end at places that were looked at.
+    #[must_use]
+    pub fn at(&self, segments: &[RangeInclusive<u32>]) -> Option<Segmentation> {
+        let place = |start: u32| self.starts.binary_search(&start).ok();
+        let places = segments.iter().map(|steps| place(*steps.start())).collect::<Option<Vec<_>>>()?;
+        let cut = self.segmentation(&places);
+        (places.first() == Some(&0) && cut.segments == segments).then_some(cut)
+    }
+
+    /// The places next to the one in front of `start`, as the steps that they are in front of.
+    #[must_use]
+    pub fn beside(&self, start: u32) -> [Option<u32>; 2] {
+        let before = self.starts.iter().rev().find(|&&place| place < start && place > 0);
+        [before.copied(), self.starts.iter().find(|&&place| place > start).copied()]
+    }
+
     fn bytes(&self, from: usize, to: usize) -> u64 {
         self.memory[from * self.starts.len() + to - 1].total_bytes()
     }

@@ -86,6 +86,14 @@ proptest! {
             for (segment, counted) in found.segments.iter().zip(&found.memory) {
                 prop_assert_eq!(memory(&chain, segment), *counted);
             }
+            prop_assert_eq!(search.at(&found.segments), Some(found.clone()));
+            for segment in &found.segments[1..] {
+                let start = *segment.start();
+                let places = chain.cuts.iter().map(|cut| cut + 1);
+                let [before, after] = search.beside(start);
+                prop_assert_eq!(before, places.clone().filter(|&place| place < start).max());
+                prop_assert_eq!(after, places.filter(|&place| place > start).min());
+            }
         }
         prop_assert_eq!(search.best(search.most() + 1), None);
         prop_assert_eq!(search.best(0), None);
@@ -100,6 +108,17 @@ fn long(count: u32) -> Chain {
         steps: (0..count).map(|_| step()).collect(),
         values: (0..count - 1).map(value).collect(),
         cuts: (0..count - 1).collect(),
+    }
+}
+
+#[test]
+fn segments_that_are_not_between_places_are_none() {
+    let mut chain = long(6);
+    chain.cuts = vec![1, 3];
+    let search = Segments::new(&chain);
+    assert_eq!(search.at(&[0..=1, 2..=5]).map(|cut| cut.memory.len()), Some(2));
+    for segments in [vec![0..=2, 3..=5], vec![2..=5], vec![0..=1], vec![0..=1, 4..=5], vec![]] {
+        assert_eq!(search.at(&segments), None, "{segments:?}");
     }
 }
 

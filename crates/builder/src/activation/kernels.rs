@@ -157,7 +157,7 @@ pub(crate) fn is_multiplication(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op_type(node), "Conv" | "ConvTranspose" | "Gemm" | "MatMul")
 }
 
-fn is_view(graph: &Graph, node: NodeId) -> bool {
+pub(crate) fn is_view(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op_type(node), "Split" | "Slice" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Identity")
 }
 

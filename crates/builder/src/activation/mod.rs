@@ -10,7 +10,7 @@ mod kernels;
 
 pub use account::{ActivationAccount, Moment, account};
 pub use charge::{Charge, Place};
-pub(crate) use kernels::{Kernels, is_multiplication};
+pub(crate) use kernels::{Kernels, is_multiplication, is_view};
 
 /// Scratch memory of a kernel that convolves or multiplies matrices, whatever its size.
 pub const WORKSPACE_BYTES: u64 = 8_192_000;

@@ -1,6 +1,7 @@
 //! The form in which a build lays its network out ([`crate::form`]): found once by builds that are thrown away, and remembered.
 
 mod memory;
+mod stages;
 
 pub use memory::FormMemory;
 
@@ -16,7 +17,7 @@ use crate::prepare::{PrepareOptions, convert_for_memory, prepare, typed_graph};
 use crate::quantization::existing::{Existing, recognise};
 use crate::samples::SampleSource;
 use crate::stage::{Stage, Timings};
-use crate::{CancelFlag, Error, Progress, Result, counted, format_bytes};
+use crate::{CancelFlag, Error, Progress, Result, counted, digest, format_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::Path;
@@ -62,18 +63,31 @@ pub(crate) fn find(options: &BuildOptions, libraries: &Libraries, watch: &Watch<
     if !options.lean || (options.prepare.precision != Precision::Int8 && options.stages.is_none()) {
         return Ok(None);
     }
+    let stages = options.stages;
     let options = &searched(options)?;
     let key = fingerprint(options, InputDigests::start(&options.prepare).wait()?, libraries);
-    if !options.force
-        && let Some(lean) = options.forms.recall(&key)
-    {
-        return Ok(Some(lean));
+    let Some(whole) = remembered(options, key.clone(), || search(options, libraries, watch))? else { return Ok(None) };
+    let Some(stages) = stages else { return Ok(Some(whole)) };
+    remembered(options, digest::of_bytes(format!("{key} {stages}").as_bytes()), || {
+        let network = Network::of(&options.prepare, &libraries.onnxruntime, watch.cancel)?;
+        network.map(|network| stages::refine(whole, stages, &network, options, libraries, watch)).transpose()
+    })
+}
+
+fn remembered(
+    options: &BuildOptions,
+    key: String,
+    find: impl FnOnce() -> Result<Option<Lean>>,
+) -> Result<Option<Lean>> {
+    let known = if options.force { None } else { options.forms.recall(&key) };
+    if known.is_some() {
+        return Ok(known);
     }
-    let lean = search(options, libraries, watch)?;
-    if let Some(lean) = &lean {
+    let found = find()?;
+    if let Some(lean) = &found {
         options.forms.remember(key, lean);
     }
-    Ok(lean)
+    Ok(found)
 }
 
 /// The options with only what a search depends on. Where the batch is all that was asked for, forms are compared at batch 1: what one saves grows with the batch, and
@@ -135,6 +149,8 @@ impl Network {
     pub(crate) fn of(options: &PrepareOptions, runtime: &OnnxRuntime, cancel: &CancelFlag) -> Result<Option<Self>> {
         let mut options = PrepareOptions { stop_after: Some(Stage::Repair), dump_after: vec![], ..options.clone() };
         options.form = LeanForm::default();
+        // Nothing is calibrated, so it need not be there.
+        options.int8.cache = None;
         let repaired = prepare(&options, &(), cancel)?;
         if PluginNodes::set_aside(&repaired.model)?.0.is_some() {
             return Ok(None);

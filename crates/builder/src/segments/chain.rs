@@ -4,7 +4,7 @@
 //! concatenation are written in place.
 
 use super::dimensions::OpenDimensions;
-use crate::activation::{Kernels, WORKSPACE_BYTES, is_multiplication};
+use crate::activation::{Kernels, WORKSPACE_BYTES, is_multiplication, is_view};
 use std::collections::{BTreeMap, HashMap};
 use trtforge_graph::segmentation::{Chain, Span, Step};
 use trtforge_graph::{Graph, NodeId, Producer, Tensor, ValueId, is_repeated, read_through};
@@ -27,6 +27,9 @@ impl Kernelled {
         let mut barred = vec![false; nodes.len()];
         let mut obstacle = None;
         for (&value, &(first, last)) in &uses.spans {
+            if joins_shared_parts(graph, value) {
+                barred[first as usize..last as usize].fill(true);
+            }
             match open.most_bytes(graph, value) {
                 Some(bytes) => chain.values.push(uses.span(graph, value, bytes)),
                 None if first < last => {
@@ -41,16 +44,47 @@ impl Kernelled {
     }
 }
 
+/// Whether a value is a concatenation of which another node reads a part as well. TensorRT-RTX 1.7.1 crashes on a network that returns one, so no cut makes it an output.
+fn joins_shared_parts(graph: &Graph, value: ValueId) -> bool {
+    let concat = graph.producer(value).filter(|&node| graph.op_type(node) == "Concat");
+    let mut parts = concat.into_iter().flat_map(|node| graph.inputs(node).iter().flatten());
+    parts.any(|&part| graph.value(part).consumers.len() > 1)
+}
+
 /// The nodes of each kernel and the step of each node; steps are numbered without gaps.
 fn steps(graph: &Graph) -> (Vec<Vec<NodeId>>, HashMap<NodeId, u32>) {
     let kernels = Kernels::of(graph);
+    let mut kernel_of: HashMap<NodeId, u32> = HashMap::new();
+    let counted: Vec<NodeId> = graph.node_ids().filter(|&node| !is_repeated(graph, node)).collect();
+    // Last ones first: what reads a view may be a view.
+    for &node in counted.iter().rev() {
+        let own = kernels.of_node(node).unwrap_or(0);
+        let readers = if is_view(graph, node) { first_reader(graph, node, &kernel_of) } else { None };
+        kernel_of.insert(node, readers.map_or(own, |reader| reader.max(own)));
+    }
     let mut by_kernel: BTreeMap<u32, Vec<NodeId>> = BTreeMap::new();
-    for node in graph.node_ids().filter(|&node| !is_repeated(graph, node)) {
-        by_kernel.entry(kernels.of_node(node).unwrap_or(0)).or_default().push(node);
+    for node in counted {
+        by_kernel.entry(kernel_of[&node]).or_default().push(node);
     }
     let nodes: Vec<Vec<NodeId>> = by_kernel.into_values().collect();
     let step_of = (0u32..).zip(&nodes).flat_map(|(step, nodes)| nodes.iter().map(move |&node| (node, step))).collect();
     (nodes, step_of)
+}
+
+/// The first kernel that reads what a node makes. A view that is taken there crosses no cut in front of it, where it would be a copy beside what it shows.
+fn first_reader(graph: &Graph, node: NodeId, kernel_of: &HashMap<NodeId, u32>) -> Option<u32> {
+    let values = graph.outputs(node).iter().flatten().map(|&value| graph.value(value));
+    let readers = values.map(|value| match value.is_output {
+        true => None,
+        false => {
+            let readers = value.consumers.iter().map(|user| match is_repeated(graph, user.node) {
+                true => first_reader(graph, user.node, kernel_of),
+                false => kernel_of.get(&user.node).copied(),
+            });
+            readers.collect::<Option<Vec<_>>>()?.into_iter().min()
+        }
+    });
+    readers.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
 /// From which step to which each value is needed.

@@ -6,6 +6,7 @@ use crate::manifest::MemoryInfo;
 use crate::stage::Timings;
 use crate::{Result, format_bytes};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use trtforge_graph::segmentation::SegmentMemory;
 use trtforge_tensorrt::TensorRt;
@@ -16,6 +17,10 @@ const MOST_STAGES: usize = 8;
 const LEAST_EXCESS: u64 = 100;
 /// Most times that a network is cut anew once it is known what its segments really take.
 const CORRECTIONS: usize = 3;
+/// Most times that cuts are moved by one place after that.
+const MOST_MOVES: usize = 8;
+/// Most cuts that are moved at a time.
+const MOST_PASSED_ON: usize = 3;
 /// The share of the peak that one more stage has to save where no budget says when it is enough.
 const LEAST_SAVING: f64 = 0.05;
 
@@ -105,7 +110,12 @@ impl StageCompiler<'_> {
     }
 
     /// Cuts and compiles; where the worst stage takes more than was expected of it, cuts anew with that in mind, and keeps the best.
-    fn cut(&self, network: &mut Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+    pub(crate) fn cut(
+        &self,
+        network: &mut Divisible,
+        count: usize,
+        timings: &mut Timings,
+    ) -> Result<Vec<CompiledStage>> {
         let mut best = self.compile_cut(network, count, timings)?;
         let mut last = None;
         for _ in 0..CORRECTIONS {
@@ -124,9 +134,62 @@ impl StageCompiler<'_> {
                 last = Some(again);
             }
         }
+        let best = self.even_out(network, best, timings)?;
         let peak = format_bytes(peak(&best));
         self.watch.progress.note(&format!("in {count} stages it takes {peak} at its peak"));
         Ok(best)
+    }
+
+    /// Moves the cuts of the stage that takes most by one place, alone or with those beyond, as long as that makes the peak smaller.
+    fn even_out(
+        &self,
+        network: &Divisible,
+        mut stages: Vec<CompiledStage>,
+        timings: &mut Timings,
+    ) -> Result<Vec<CompiledStage>> {
+        for _ in 0..MOST_MOVES {
+            let most = peak(&stages);
+            let Some(worst) = stages.iter().position(|stage| stage.memory.total_bytes() == most) else { break };
+            // Its beginning comes later, or its end sooner; what it gives away may be passed on.
+            let later = (1..=worst).rev().take(MOST_PASSED_ON).map(|first| (first..=worst, true));
+            let sooner = (worst + 1..stages.len()).take(MOST_PASSED_ON).map(|last| (worst + 1..=last, false));
+            let mut least: Option<(u64, usize, Vec<CompiledStage>)> = None;
+            for (cuts, forward) in later.chain(sooner) {
+                let below = least.as_ref().map_or(most, |(least, ..)| *least);
+                if let Some(changed) = self.moved(network, &stages, cuts.clone(), forward, below, timings)? {
+                    least = Some((peak(&changed), cuts.start() - 1, changed));
+                }
+            }
+            let Some((_, first, changed)) = least else { break };
+            stages.splice(first..first + changed.len(), changed);
+        }
+        Ok(stages)
+    }
+
+    /// The stages on both sides of the cuts, each of which is moved by one place; nothing where one cannot be moved, or a stage then takes `below` bytes or more.
+    fn moved(
+        &self,
+        network: &Divisible,
+        stages: &[CompiledStage],
+        cuts: RangeInclusive<usize>,
+        forward: bool,
+        below: u64,
+        timings: &mut Timings,
+    ) -> Result<Option<Vec<CompiledStage>>> {
+        let mut steps: Vec<_> = stages.iter().map(|stage| stage.segment.steps.clone()).collect();
+        if !cuts.clone().all(|cut| network.move_cut(&mut steps, cut, forward)) {
+            return Ok(None);
+        }
+        let Some(segments) = network.cut_at(&steps)? else { return Ok(None) };
+        let mut compiled = Vec::new();
+        for segment in segments.into_iter().skip(cuts.start() - 1).take(cuts.count() + 1) {
+            let stage = self.stage(segment, timings)?;
+            if stage.memory.total_bytes() >= below {
+                return Ok(None);
+            }
+            compiled.push(stage);
+        }
+        Ok(Some(compiled))
     }
 
     fn compile_cut(&self, network: &Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
@@ -152,7 +215,7 @@ impl StageCompiler<'_> {
 }
 
 /// The number of stages beyond which one more is expected to save little.
-fn worthwhile(network: &Divisible) -> Result<usize> {
+pub(crate) fn worthwhile(network: &Divisible) -> Result<usize> {
     let peak = |count: usize| network.expected_peak(count).unwrap_or(u64::MAX) as f64;
     if network.most() < 2 {
         return Err(network.too_many(2));
@@ -161,7 +224,8 @@ fn worthwhile(network: &Divisible) -> Result<usize> {
     Ok((2..network.most().min(MOST_STAGES)).take_while(more_pays).last().map_or(2, |count| count + 1))
 }
 
-fn peak(stages: &[CompiledStage]) -> u64 {
+/// What the stage that takes most takes.
+pub(crate) fn peak(stages: &[CompiledStage]) -> u64 {
     stages.iter().map(|stage| stage.memory.total_bytes()).max().unwrap_or(0)
 }
 

@@ -11,13 +11,13 @@ mod dimensions;
 
 use crate::passes::ResolvedShapes;
 use crate::{Error, Result};
-pub(crate) use compile::{CompiledStage, StageCompiler, peak_memory};
+pub(crate) use compile::{CompiledStage, StageCompiler, peak, peak_memory, worthwhile};
 pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
 use std::ops::RangeInclusive;
-use trtforge_graph::segmentation::{SegmentMemory, Segments};
+use trtforge_graph::segmentation::{SegmentMemory, Segmentation, Segments};
 use trtforge_graph::{Boundary, Graph, Model, NodeId, TensorType, ValueId, ValueType, segment, segment_boundary};
 
 /// A segment of a network.
@@ -90,7 +90,26 @@ impl Divisible {
     /// # Errors
     /// [`Error::Stages`] where there are not as many places to cut.
     pub fn cut(&self, count: usize) -> Result<Vec<Segment>> {
-        let found = self.search.best(count).ok_or_else(|| self.too_many(count))?;
+        self.parts(&self.search.best(count).ok_or_else(|| self.too_many(count))?)
+    }
+
+    /// Moves the cut in front of a segment, by its number, to the next place: forward, or back. False where there is no such place.
+    pub(crate) fn move_cut(&self, steps: &mut [RangeInclusive<u32>], number: usize, forward: bool) -> bool {
+        let Some(start) = self.search.beside(*steps[number].start())[usize::from(forward)] else { return false };
+        let (first, last) = (*steps[number - 1].start(), *steps[number].end());
+        let is_between = first < start && start <= last;
+        if is_between {
+            (steps[number - 1], steps[number]) = (first..=start - 1, start..=last);
+        }
+        is_between
+    }
+
+    /// Cuts it into segments of these steps; nothing where that is not to be done there.
+    pub(crate) fn cut_at(&self, steps: &[RangeInclusive<u32>]) -> Result<Option<Vec<Segment>>> {
+        self.search.at(steps).map(|found| self.parts(&found)).transpose()
+    }
+
+    fn parts(&self, found: &Segmentation) -> Result<Vec<Segment>> {
         let nodes: Vec<Vec<_>> = found
             .segments
             .iter()

@@ -21,7 +21,7 @@ fn a_detector_in_half_precision_is_explained_to_the_byte() {
     if !libraries() {
         return;
     }
-    let Measured { memory, activation } = measured(Variant::T, Precision::Fp16);
+    let Measured { memory, activation, .. } = measured(Variant::T, Precision::Fp16);
     assert_eq!(activation.explained_bytes, memory.activation_bytes, "{activation:?}");
     assert_eq!(activation.workspace_bytes, WORKSPACE_BYTES);
     let charged: u64 = activation.charges.iter().map(|charge| charge.charged_bytes).sum();

@@ -46,7 +46,8 @@ pub fn run(args: &QuantizeArgs, verbosity: &VerbosityArgs) -> Result<()> {
     options.int8.force = args.force;
     let terminal = Terminal::new(verbosity);
     let cancel = interrupt::install()?;
-    let prepared = trtforge_builder::quantize(&options, args.stages.map(usize::from), &args.output, &terminal, &cancel)?;
+    let prepared =
+        trtforge_builder::quantize(&options, args.stages.map(usize::from), &args.output, &terminal, &cancel)?;
     terminal.finish();
     match args.json.json {
         true => standard_output::write_json(&report(&options, &prepared, &args.output)),

@@ -105,7 +105,7 @@ fn of_builder(error: &BuilderError) -> Kind {
         BuilderError::AccuracyFloor(_)
         | BuilderError::Unjudged { .. }
         | BuilderError::Workspace { .. }
-        | BuilderError::MemoryBudget { .. } => Kind::CheckFailed,
+        | BuilderError::MemoryBudget(_) => Kind::CheckFailed,
         BuilderError::Write { source, .. } => of_io(source),
         BuilderError::Model { source, .. } | BuilderError::Pass { source, .. } => of_graph(source),
         BuilderError::OnnxRuntime(error) => of_onnx_runtime(error),

@@ -68,9 +68,34 @@ fn a_budget_that_does_not_hold_is_a_failed_check_and_writes_nothing() {
     }
     let folder = folder_with_classifier();
     let arguments = ["build", "model.onnx", "-o", "out.engine", "--memory-budget", "100", "-q"];
-    let stderr = run_in(folder.path(), &arguments).failure(1);
+    let stderr = run_in(folder.path(), &[&arguments[..], &["--precision", "fp32"]].concat()).failure(1);
     assert!(stderr.starts_with("error: the engine takes"), "{stderr}");
+    for row in
+        ["PRECISION  BATCH  STAGES", "fp32           1       1", "fp16           1       1", "int8           1       1"]
+    {
+        assert!(stderr.contains(row), "what was looked at, and what else there is: {stderr}");
+    }
+    assert!(stderr.contains("hint: take a smaller input, or a budget of at least"), "{stderr}");
     assert_eq!(files(folder.path()), ["model.onnx"]);
+}
+
+#[test]
+fn a_budget_that_another_precision_keeps_says_which() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let build = |arguments: &[&str]| {
+        let base = ["build", "model.onnx", "-o", "out.engine", "--batch", "64", "--no-verify", "-q"];
+        run_in(folder.path(), &[&base[..], arguments].concat())
+    };
+    build(&["--precision", "fp16"]).success();
+    let manifest = std::fs::read(folder.path().join("out.engine.json")).expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    let half = manifest["memory"]["total_bytes"].as_u64().expect("bytes");
+    let arguments = ["--precision", "fp32", "--stages", "1", "--memory-budget", &half.to_string()];
+    let stderr = build(&arguments).failure(1);
+    assert!(stderr.contains("  fits") && stderr.contains("hint: --precision fp16 fits"), "{stderr}");
 }
 
 #[test]

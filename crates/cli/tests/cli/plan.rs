@@ -114,3 +114,32 @@ fn plots_of_a_model_and_of_an_engine() {
     let unwritable = run_in(folder.path(), &["plan", "model.onnx", "--svg", "/proc/x.svg", "-q"]).failure(2);
     assert!(unwritable.contains("cannot write /proc/x.svg"), "{unwritable}");
 }
+
+#[test]
+fn stages_trade_time_for_memory() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let arguments = ["plan", "model.onnx", "--precision", "fp32", "--batch", "2", "--stages", "1,2", "-q"];
+    let report = run_in(folder.path(), &[&arguments[..], &["--no-cache", "--time", "--json"]].concat()).json();
+    let (whole, staged) = (&report["rows"][0], &report["rows"][1]);
+    assert_eq!((&whole["stages"], &staged["stages"]), (&1.into(), &2.into()), "{report}");
+    assert!(whole["stage_memory"].is_null() && whole["time"]["kept_ms"].as_f64() > Some(0.0), "{whole}");
+    let stages = staged["stage_memory"].as_array().expect("stages");
+    let total = |stage: &serde_json::Value| -> u64 {
+        ["weights_bytes", "activation_bytes", "boundary_bytes"].iter().filter_map(|key| stage[key].as_u64()).sum()
+    };
+    assert_eq!((stages.len(), stages.iter().map(total).max()), (2, staged["total_bytes"].as_u64()), "{staged}");
+    assert_eq!(staged["pinned_bytes"], whole["pinned_bytes"], "inputs and outputs are those of the whole");
+    let streamed = &staged["time"]["streamed"];
+    let weights: u64 = stages.iter().filter_map(|stage| stage["weights_bytes"].as_u64()).sum();
+    assert!(streamed["run_ms"].as_f64() > Some(0.0), "{staged}");
+    let loaded = streamed["loaded_bytes"].as_u64().expect("bytes");
+    assert!((1..=weights).contains(&loaded), "what comes and goes is loaded: {staged}");
+    let text = run_in(folder.path(), &[&arguments[..], &["--time"]].concat()).success().stdout.clone();
+    assert!(text.contains("WEIGHTS LOADED") && text.contains("median of a run on"), "{text}");
+
+    let many = run_in(folder.path(), &["plan", "model.onnx", "--stages", "64", "--batch", "1", "-q"]).failure(4);
+    assert!(many.contains("cannot be cut into 64 stages"), "{many}");
+}

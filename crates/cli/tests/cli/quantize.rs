@@ -151,3 +151,32 @@ fn a_model_that_others_must_not_fuse_is_noted() {
     assert!(told("joined.onnx"), "a concatenation between pairs with half-precision scales");
     assert!(!told("model.onnx"), "no pairs on both sides of anything but convolutions");
 }
+
+#[test]
+fn a_model_in_stages_runs_like_the_whole() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    let run = |arguments: &[&str]| run_in(folder.path(), arguments);
+    let quantize = ["quantize", "model.onnx", "--precision", "fp32", "--batch", "1", "-q", "-o"];
+    run(&[&quantize[..], &["whole.onnx"]].concat()).success();
+    run(&[&quantize[..], &["staged.onnx", "--stages", "2"]].concat()).success();
+    let stage_files = std::fs::read_dir(folder.path()).expect("the folder").filter_map(Result::ok);
+    let names = stage_files.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    assert_eq!(names.filter(|name| name.starts_with("staged.stage") && name.ends_with(".onnx")).count(), 2);
+    let outputs = ["whole.onnx", "staged.onnx"].map(|model| {
+        let output = model.trim_end_matches(".onnx");
+        run(&["run", model, "--output", output, "-q"]).success();
+        let mut files: Vec<_> = std::fs::read_dir(folder.path().join(output))
+            .expect("outputs")
+            .map(|it| it.expect("a file").path())
+            .collect();
+        files.sort();
+        files.into_iter().map(|file| std::fs::read(file).expect("an output")).collect::<Vec<_>>()
+    });
+    assert!(!outputs[0].is_empty() && outputs[0] == outputs[1], "the stages give what the whole gives");
+
+    let many = run(&[&quantize[..], &["no.onnx", "--stages", "60"]].concat()).failure(4);
+    assert!(many.contains("cannot be cut into 60 stages") && !folder.path().join("no.onnx").exists(), "{many}");
+}

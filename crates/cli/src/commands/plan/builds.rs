@@ -168,7 +168,7 @@ impl<'a> Planner<'a> {
 
     fn row(&self, asked: Asked) -> Result<Row> {
         let Asked { precision, batch, stages } = asked;
-        let (Measured { memory, activation, stages: stage_memory }, time) = match self.args.time {
+        let (Measured { memory, activation, io_bytes, stages: stage_memory }, time) = match self.args.time {
             true => self.timed(asked)?,
             false => (self.measured(asked)?, None),
         };
@@ -182,7 +182,7 @@ impl<'a> Planner<'a> {
             lower_bound_bytes: activation.bound_bytes,
             io_bytes: memory.io_bytes,
             total_bytes: memory.total_bytes,
-            pinned_bytes: memory.io_bytes,
+            pinned_bytes: io_bytes,
             saved: None,
             fits: self.args.budget.map(|budget| memory.total_bytes <= budget.bytes()),
             activation_over_explained: whole,
@@ -286,8 +286,18 @@ impl Report {
     }
 
     fn classes(&self) -> Table {
-        let headers =
-            ["PRECISION", ">BATCH", ">STAGES", ">WEIGHTS", ">ACTIVATION", ">IN, OUT", ">TOTAL", ">SAVED", ">PINNED", ""];
+        let headers = [
+            "PRECISION",
+            ">BATCH",
+            ">STAGES",
+            ">WEIGHTS",
+            ">ACTIVATION",
+            ">IN, OUT",
+            ">TOTAL",
+            ">SAVED",
+            ">PINNED",
+            "",
+        ];
         let mut table = Table::new(&headers);
         for row in &self.rows {
             let bytes = [row.weights_bytes, row.activation_bytes, row.io_bytes, row.total_bytes];
