@@ -33,7 +33,7 @@ BENCH ?=
 DETECTOR_PYTHON ?= .deps/venv-detector/bin/python
 DETECTOR_FLAGS ?=
 
-.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt detector peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt torchvision detector peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,7 @@ detector: release ## Train the small detector anew on generated scenes, quantize
 
 peers: release venv ## Time, memory and accuracy beside other tools, in one run (PEERS='--quick --only accuracy')
 	@$(MAKE) --no-print-directory modelopt || echo 'peers: goes on without Model-Optimizer'
+	@$(CARGO) build --release --locked --quiet --package trtforge-vision --example measure
 	@$(TOOLS_PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py' --buffer
 	@$(TOOLS_PYTHON) tools/peers.py $(PEERS)
 
@@ -105,6 +106,9 @@ venv:
 
 modelopt: ## Install Model-Optimizer (0.5 GB) for make peers, which does without it too
 	@$(PYTHON) tools/venv.py tools/requirements-modelopt.txt .deps/venv-modelopt --no-deps
+
+torchvision: ## Install torchvision (5 GB with PyTorch) for make peers, which does without it too
+	@$(PYTHON) tools/venv.py tools/requirements-torchvision.txt .deps/venv-torchvision
 
 clean: ## Remove what cargo built
 	@$(CARGO) clean

@@ -2,7 +2,8 @@
 """Time, memory and accuracy of trtforge beside other tools: one run, one machine, and the goals they are held to.
 
     make peers                              all measurements
-    tools/peers.py --only rewrite,accuracy  some of them (rewrite, build, memory, start, accuracy, calibration, noise)
+    tools/peers.py --only rewrite,accuracy  some of them (rewrite, build, memory, start, vision, accuracy, calibration,
+                                            noise)
     tools/peers.py --quick                  INT8 without the slowest peers, models and repetitions
     tools/peers.py --json FILE              what was found as JSON too
 
@@ -13,7 +14,7 @@ ru_maxrss; this process stays small (standard library only), because the kernel 
 moment of starting a child as the child's.
 
 `accuracy` and `calibration` need TRTFORGE_TEST_DATA. Model-Optimizer has an environment of its own (`make modelopt`);
-without it its lines say `not installed`.
+without it its lines say `not installed`. So has torchvision (`make torchvision`).
 
 Exit codes: 0 every goal reached; 1 one missed; 2 wrong usage; 3 something is missing.
 """
@@ -29,6 +30,7 @@ import int8_accuracy
 import int8_calibration
 import int8_noise
 import quantizers
+import vision
 from measuring import BINARY, MB, Measured, Row, Run, ToolFailed, alternate, build, engine_bytes, median, parts, print_rows, tool, zoo
 
 # --- the measurements ------------------------------------------------------------------------------
@@ -98,6 +100,7 @@ MEASUREMENTS = {
     "build": rows_alone(build_rows),
     "memory": rows_alone(memory_rows),
     "start": rows_alone(start_rows),
+    "vision": vision.vision,
     "accuracy": int8_accuracy.accuracy,
     "calibration": int8_calibration.calibration,
     "noise": int8_noise.noises,

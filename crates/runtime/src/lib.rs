@@ -138,3 +138,5 @@ pub use pool::{Pool, PoolLimits, PoolStatistics};
 pub use session::{GraphState, RunTiming, Session, SessionOptions, Slot, Ticket, Workspace};
 pub use shape::{MAX_RANK, Shape};
 pub use stages::{Stage, StageStatistics};
+#[cfg(feature = "onnx")]
+pub use trtforge_onnxruntime::disable_usage_reporting;

@@ -1,5 +1,5 @@
-//! Times for a comparison with other libraries: `measure FOLDER SECONDS`, on the arrays that `tools/vision_peers.py` put into
-//! the folder. Prints one JSON object: the median time of each task in milliseconds, and what was found.
+//! Times for a comparison with other libraries: `measure FOLDER SECONDS`, on the arrays that `tools/vision.py` has put
+//! into the folder. Prints one JSON object: the median time of each task in milliseconds, and what was found.
 
 use std::error::Error;
 use std::fs::read;

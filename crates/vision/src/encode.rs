@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ImageFormat, RgbImage};
+use image::error::{EncodingError, ImageFormatHint};
+use image::{ImageError, ImageFormat, RgbImage};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use crate::error::{Error, Result};
 
@@ -20,12 +21,24 @@ pub fn encode_image(image: &RgbImage, path: &Path) -> Result<Vec<u8>> {
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let encoded = match is_png {
         true => image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png),
-        false => JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(image),
+        false => encode_jpeg(image, &mut bytes),
     };
     match encoded {
         Ok(()) => Ok(bytes),
         Err(source) => Err(Error::Encode { path: path.to_owned(), source }),
     }
+}
+
+/// Colour at half the resolution, as cameras write it; brightness, and so letters, at the whole.
+fn encode_jpeg(image: &RgbImage, bytes: &mut Vec<u8>) -> Result<(), ImageError> {
+    let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
+        ImageError::Encoding(EncodingError::new(ImageFormatHint::Exact(ImageFormat::Jpeg), error))
+    };
+    let side = |side: u32| u16::try_from(side).map_err(|error| refused(error.into()));
+    let (width, height) = (side(image.width())?, side(image.height())?);
+    let mut encoder = Encoder::new(bytes, JPEG_QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.encode(image.as_raw(), width, height, ColorType::Rgb).map_err(|error| refused(error.into()))
 }
 
 #[cfg(test)]
@@ -43,5 +56,12 @@ mod tests {
             let (before, after) = (image.get_pixel(5, 5).0, read.get_pixel(5, 5).0);
             assert!(before.iter().zip(after).all(|(a, b)| a.abs_diff(b) <= allowed), "{name}: {after:?}");
         }
+    }
+
+    #[test]
+    fn what_jpeg_has_no_room_for_is_an_error() {
+        let long = RgbImage::new(65_536, 1);
+        assert!(matches!(encode_image(&long, Path::new("a.jpg")), Err(Error::Encode { .. })));
+        assert!(encode_image(&long, Path::new("a.png")).is_ok());
     }
 }

@@ -4,13 +4,14 @@
 //! order. Rows of the tensor are shared by the processors.
 
 use image::RgbImage;
+use pulp::Arch;
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
 use crate::resize::{Memory, Resized};
-use crate::rows::{Tables, Writer, tensor_rows};
+use crate::rows::{Writer, tensor_rows};
 use crate::size::Size;
 
 /// How an image becomes a network's input: the `preprocess` block of a configuration.
@@ -172,27 +173,25 @@ impl Preprocess {
         if tensor.len() != input.elements() {
             return Err(Error::TensorLength { expected: input.elements(), actual: tensor.len() });
         }
-        let writer = Writer { tables: self.tables(), order: self.order, layout: self.layout, input, pad: self.pad };
+        let Self { scale, mean, std, order, layout, pad, .. } = *self;
+        let writer = Writer { scale, mean, std, order, layout, input, pad };
         let resized = Resized::new(image, placement.size);
         let rows = tensor_rows(tensor, input, self.layout);
+        let processor = Arch::new();
         rows.into_par_iter().enumerate().with_min_len(LEAST_ROWS).for_each_init(
             Memory::default,
             |memory, (row, cells)| {
                 let inside = (row as u32).checked_sub(placement.top).filter(|row| *row < placement.size.height);
                 match inside {
                     None => writer.write(cells, 0, 0, std::iter::empty()),
-                    Some(row) => resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
+                    Some(row) => processor.dispatch(
+                        #[inline(always)]
+                        || resized.write_row(row as usize, memory, &writer, cells, placement.left as usize),
+                    ),
                 }
             },
         );
         Ok(())
-    }
-
-    /// What each value of a pixel becomes, for each channel of the tensor.
-    fn tables(&self) -> Tables {
-        std::array::from_fn(|channel| {
-            std::array::from_fn(|pixel| (pixel as f32 * self.scale - self.mean[channel]) / self.std[channel])
-        })
     }
 }
 

@@ -51,6 +51,7 @@ impl<'i> Resized<'i> {
     }
 
     /// Writes one row into a row of a tensor, from column `left` on.
+    #[inline(always)]
     pub fn write_row(&self, row: usize, memory: &mut Memory, writer: &Writer, cells: TensorRow<'_>, left: usize) {
         let place = self.rows[row];
         let stride = self.image.width() as usize * COLOURS;
@@ -98,18 +99,20 @@ fn places(from: u32, to: u32) -> Vec<Place> {
 }
 
 /// `upper` and `lower` mixed, with 6 bits behind the point.
+#[inline(always)]
 fn mix_rows(upper: &[u8], lower: &[u8], share: i16, mixed: &mut [i16]) {
     if share == 0 {
         mixed.iter_mut().zip(upper).for_each(|(mixed, &upper)| *mixed = i16::from(upper) << ROW_BITS);
         return;
     }
     let blocks = mixed.chunks_mut(BLOCK).zip(upper.chunks(BLOCK)).zip(lower.chunks(BLOCK));
-    blocks.for_each(|((mixed, upper), lower)| mix_block(upper, lower, &[share; BLOCK], mixed));
+    let shares = std::hint::black_box([share; BLOCK]);
+    blocks.for_each(|((mixed, upper), lower)| mix_block(upper, lower, &shares, mixed));
 }
 
 /// Mixes a part of two rows. That shares come from memory, though all are the same, makes the compiler multiply eight
 /// numbers of 16 bits at once.
-#[inline(never)]
+#[inline(always)]
 fn mix_block(upper: &[u8], lower: &[u8], shares: &[i16; BLOCK], mixed: &mut [i16]) {
     for (((mixed, &upper), &lower), &share) in mixed.iter_mut().zip(upper).zip(lower).zip(shares) {
         // The upper half of a product of 16 bits is one instruction; one bit more in front makes up for the share's sign.
@@ -120,6 +123,7 @@ fn mix_block(upper: &[u8], lower: &[u8], shares: &[i16; BLOCK], mixed: &mut [i16
 }
 
 /// For each pixel of the result its two neighbours in a mixed row, in places of four numbers that move as one.
+#[inline(always)]
 fn spread(mixed: &[i16], columns: &[Place], before: &mut [[i16; LANES]], behind: &mut [[i16; LANES]]) {
     let at = |column: u32| {
         let start = column as usize * COLOURS;
@@ -132,6 +136,7 @@ fn spread(mixed: &[i16], columns: &[Place], before: &mut [[i16; LANES]], behind:
 }
 
 /// Neighbours mixed and rounded to whole numbers, in the place of the first.
+#[inline(always)]
 fn mix_pixels(before: &mut [i16], behind: &[i16], shares: &[i16]) {
     for ((before, &behind), &share) in before.iter_mut().zip(behind).zip(shares) {
         let part = (i32::from((behind - *before) << 1) * i32::from(share)) >> 16;

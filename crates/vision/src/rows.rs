@@ -1,12 +1,7 @@
 //! Rows of pixels into the rows of a tensor, whatever its layout.
-//!
-//! Every value is a table look-up, since there are only 256 values of each colour.
 
 use crate::preprocess::{ChannelOrder, Input, Layout};
 use crate::resize::COLOURS;
-
-/// What each value of a pixel becomes, for each channel of the tensor.
-pub(crate) type Tables = [[f32; 256]; COLOURS];
 
 /// One row of a tensor: with channels first a slice for each channel, else one slice for all.
 pub(crate) struct TensorRow<'t> {
@@ -29,8 +24,12 @@ pub(crate) fn tensor_rows<'t>(tensor: &'t mut [f32], input: Input, layout: Layou
 
 /// How pixels become values.
 pub(crate) struct Writer {
-    /// Tables by channel.
-    pub tables: Tables,
+    /// Factor on every pixel.
+    pub scale: f32,
+    /// Subtracted from each channel.
+    pub mean: [f32; COLOURS],
+    /// Each channel's divisor.
+    pub std: [f32; COLOURS],
     /// Order of the channels.
     pub order: ChannelOrder,
     /// Order of the dimensions.
@@ -43,7 +42,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Fills the row: padding, `pixels` from column `left` on, padding.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, row: TensorRow<'_>, left: usize, width: usize, pixels: impl Iterator<Item = [u8; COLOURS]>) {
         let channels = if self.layout == Layout::Nhwc || self.input.grey { self.input.channels() } else { 1 };
         let mut inside: [&mut [f32]; COLOURS] = [&mut [], &mut [], &mut []];
@@ -64,7 +63,7 @@ impl Writer {
     }
 
     fn pad(&self, cells: &mut [f32], channel: usize, channels: usize) {
-        let value = |channel: usize| self.tables[channel][usize::from(self.pad)];
+        let value = |channel: usize| self.value(channel, self.pad);
         if channels == 1 {
             cells.fill(value(channel));
         } else {
@@ -72,34 +71,39 @@ impl Writer {
         }
     }
 
-    fn write_grey(&self, [cells, ..]: [&mut [f32]; COLOURS], pixels: impl Iterator<Item = [u8; COLOURS]>) {
-        let table = &self.tables[0];
-        cells.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = table[usize::from(brightness(rgb))]);
+    /// What a value of a pixel becomes in a channel of the tensor.
+    #[inline(always)]
+    fn value(&self, channel: usize, pixel: u8) -> f32 {
+        (f32::from(pixel) * self.scale - self.mean[channel]) / self.std[channel]
     }
 
+    #[inline(always)]
+    fn write_grey(&self, [cells, ..]: [&mut [f32]; COLOURS], pixels: impl Iterator<Item = [u8; COLOURS]>) {
+        cells.iter_mut().zip(pixels).for_each(|(cell, rgb)| *cell = self.value(0, brightness(rgb)));
+    }
+
+    #[inline(always)]
     fn write_together(&self, [cells, ..]: [&mut [f32]; COLOURS], pixels: impl Iterator<Item = [u8; COLOURS]>) {
-        let [first, second, third] = &self.tables;
         for (cell, mut rgb) in cells.as_chunks_mut::<COLOURS>().0.iter_mut().zip(pixels) {
             if self.order == ChannelOrder::Bgr {
                 rgb.swap(0, 2);
             }
-            *cell = [first[usize::from(rgb[0])], second[usize::from(rgb[1])], third[usize::from(rgb[2])]];
+            *cell = std::array::from_fn(|channel| self.value(channel, rgb[channel]));
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_apart(&self, planes: [&mut [f32]; COLOURS], pixels: impl Iterator<Item = [u8; COLOURS]>) {
         let [first, second, third] = planes;
-        let [first_table, second_table, third_table] = &self.tables;
         // Red goes where red belongs, so that the loop has no choice in it.
-        let ((red, red_table), (blue, blue_table)) = match self.order {
-            ChannelOrder::Rgb => ((first, first_table), (third, third_table)),
-            ChannelOrder::Bgr => ((third, third_table), (first, first_table)),
+        let ((red, red_channel), (blue, blue_channel)) = match self.order {
+            ChannelOrder::Rgb => ((first, 0), (third, 2)),
+            ChannelOrder::Bgr => ((third, 2), (first, 0)),
         };
         for (((red, green), blue), rgb) in red.iter_mut().zip(second).zip(blue).zip(pixels) {
-            *red = red_table[usize::from(rgb[0])];
-            *green = second_table[usize::from(rgb[1])];
-            *blue = blue_table[usize::from(rgb[2])];
+            *red = self.value(red_channel, rgb[0]);
+            *green = self.value(1, rgb[1]);
+            *blue = self.value(blue_channel, rgb[2]);
         }
     }
 }
