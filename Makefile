@@ -30,10 +30,11 @@ PEERS ?=
 GPU_PAIRS ?=
 GPU_INFERENCES ?=
 BENCH ?=
+STUDY ?=
 DETECTOR_PYTHON ?= .deps/venv-detector/bin/python
 DETECTOR_FLAGS ?=
 
-.PHONY: help setup release engine bench test loom miri gpu-check lint venv modelopt torchvision detector peers conformance microbench fuzz clean distclean
+.PHONY: help setup release engine bench memory-study test loom miri gpu-check lint venv modelopt torchvision detector peers conformance microbench fuzz clean distclean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +53,9 @@ engine: release ## Build a verified engine from an ONNX model: engines/<model>-<
 
 bench: release ## Measure throughput, latency and memory: bench/<model>.json and .svg (BENCH='--batch 1,4 --streams 1,2')
 	@MODEL='$(MODEL)' BENCH='$(BENCH)' tools/bench.sh
+
+memory-study: release ## Write docs/memory.md from some 250 builds of DAMO-YOLO; goes on where it was (STUDY='--models t,s --staged-batches 1')
+	@$(PYTHON) tools/memory_study.py --trtforge '$(TRTFORGE_BIN)' $(STUDY)
 
 test: export TRTFORGE_REQUIRE_LIBRARIES = 1
 test: setup ## Run every test, with the real libraries (TRTFORGE_TEST_DATA=folder adds those on real models)
