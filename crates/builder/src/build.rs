@@ -57,7 +57,7 @@ pub struct BuildOptions {
     pub accuracy_floor: Option<AccuracyFloor>,
     /// Whether an INT8 network, or one in stages, may be laid out anew for the least memory: bands of rows, merged and split convolutions.
     pub lean: bool,
-    /// Forms that were found before; they are not searched for again, unless [`BuildOptions::force`] is set.
+    /// Forms that were found before; they are not searched for again.
     pub forms: Arc<FormMemory>,
     /// Whether the result is compared with the FP32 model.
     pub verify: bool,

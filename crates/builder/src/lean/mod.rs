@@ -79,9 +79,8 @@ fn remembered(
     key: String,
     find: impl FnOnce() -> Result<Option<Lean>>,
 ) -> Result<Option<Lean>> {
-    let known = if options.force { None } else { options.forms.recall(&key) };
-    if known.is_some() {
-        return Ok(known);
+    if let Some(known) = options.forms.recall(&key) {
+        return Ok(Some(known));
     }
     let found = find()?;
     if let Some(lean) = &found {
@@ -97,7 +96,6 @@ fn searched(options: &BuildOptions) -> Result<BuildOptions> {
     plain.workspace = options.workspace;
     plain.auxiliary_streams = options.auxiliary_streams;
     plain.compute_capabilities.clone_from(&options.compute_capabilities);
-    plain.force = options.force;
     plain.forms = Arc::clone(&options.forms);
     let prepare = &mut plain.prepare;
     (prepare.samples, prepare.sample_count, prepare.preprocess) = (SampleSource::Synthetic, None, None);

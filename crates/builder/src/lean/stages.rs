@@ -43,7 +43,7 @@ pub(super) fn refine(
         StageCompiler { tensorrt: &libraries.tensorrt, options: &CompileOptions::of(options), watch: &quiet };
     let built = |bandings: &[Banding]| -> Result<u64> {
         let mut network = Divisible::new(banded(&plain, bandings)?, &network.shapes);
-        Ok(peak(&compiler.cut(&mut network, count, &mut Timings::default())?))
+        Ok(peak(&compiler.cut(&mut network, count, None, &mut Timings::default())?))
     };
     let before = built(&best)?;
     let (mut least, most) = (before, best.len() * BANDS.len());

@@ -83,8 +83,8 @@ impl StageCompiler<'_> {
         timings: &mut Timings,
     ) -> Result<Vec<CompiledStage>> {
         match (stages, budget) {
-            (Stages::Count(count), _) => self.cut(network, count, timings),
-            (Stages::Auto, None) => self.cut(network, worthwhile(network)?, timings),
+            (Stages::Count(count), _) => self.cut(network, count, None, timings),
+            (Stages::Auto, None) => self.cut(network, worthwhile(network)?, None, timings),
             (Stages::Auto, Some(budget)) => self.fitting(network, budget, timings),
         }
     }
@@ -94,10 +94,13 @@ impl StageCompiler<'_> {
         for count in 2..=network.most().min(MOST_STAGES) {
             // The estimate leaves out gaps between tensors and nothing else, so what it says is too much is too much.
             let hopeless = network.expected_peak(count).is_none_or(|bytes| bytes > budget);
-            if hopeless && count < network.most().min(MOST_STAGES) {
-                continue;
-            }
-            let compiled = self.cut(network, count, timings)?;
+            let is_last = count == network.most().min(MOST_STAGES);
+            let compiled = match (hopeless, is_last) {
+                (true, false) => continue,
+                // Only to tell how far from it that is.
+                (true, true) => self.compile_cut(network, count, timings)?,
+                (false, _) => self.cut(network, count, Some(budget), timings)?,
+            };
             let peak = peak(&compiled);
             if best.as_ref().is_none_or(|best| peak < self::peak(best)) {
                 best = Some(compiled);
@@ -109,13 +112,16 @@ impl StageCompiler<'_> {
         best.ok_or_else(|| network.too_many(2))
     }
 
-    /// Cuts and compiles; where the worst stage takes more than was expected of it, cuts anew with that in mind, and keeps the best.
+    /// Cuts and compiles; where the worst stage takes more than was expected of it, cuts anew with that in mind, and keeps the best. Goes no further once it takes no more
+    /// than is `enough`.
     pub(crate) fn cut(
         &self,
         network: &mut Divisible,
         count: usize,
+        enough: Option<u64>,
         timings: &mut Timings,
     ) -> Result<Vec<CompiledStage>> {
+        let is_enough = |stages: &[CompiledStage]| enough.is_some_and(|enough| peak(stages) <= enough);
         let mut best = self.compile_cut(network, count, timings)?;
         let mut last = None;
         for _ in 0..CORRECTIONS {
@@ -123,7 +129,7 @@ impl StageCompiler<'_> {
             let Some(worst) = latest.iter().max_by_key(|stage| stage.memory.total_bytes()) else { break };
             let expected = worst.segment.estimate.activation_bytes;
             let excess = worst.memory.activation_bytes.saturating_sub(expected);
-            if excess * LEAST_EXCESS < worst.memory.total_bytes() {
+            if excess * LEAST_EXCESS < worst.memory.total_bytes() || is_enough(&best) {
                 break;
             }
             network.expect_more(&worst.segment, excess);
@@ -134,7 +140,10 @@ impl StageCompiler<'_> {
                 last = Some(again);
             }
         }
-        let best = self.even_out(network, best, timings)?;
+        network.forget_excess();
+        if !is_enough(&best) {
+            best = self.even_out(network, best, timings)?;
+        }
         let peak = format_bytes(peak(&best));
         self.watch.progress.note(&format!("in {count} stages it takes {peak} at its peak"));
         Ok(best)

@@ -16,6 +16,7 @@ pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use trtforge_graph::segmentation::{SegmentMemory, Segmentation, Segments};
 use trtforge_graph::{Boundary, Graph, Model, NodeId, TensorType, ValueId, ValueType, segment, segment_boundary};
@@ -54,6 +55,8 @@ pub struct Divisible {
     open: OpenDimensions,
     kernelled: Kernelled,
     search: Segments,
+    /// What steps are known to need beyond what was expected, in bytes.
+    excess: HashMap<u32, u64>,
 }
 
 impl Divisible {
@@ -62,7 +65,7 @@ impl Divisible {
         let open = OpenDimensions::of(&graph, shapes);
         let kernelled = Kernelled::of(&graph, &open);
         let search = Segments::new(&kernelled.chain);
-        Self { graph, shapes: shapes.clone(), open, kernelled, search }
+        Self { graph, shapes: shapes.clone(), open, kernelled, search, excess: HashMap::new() }
     }
 
     /// The most segments that it can be cut into.
@@ -74,7 +77,16 @@ impl Divisible {
     /// Takes in that a segment's activation takes more, in bytes, than was expected: kernels that lie in it are taken to need that much more.
     pub(crate) fn expect_more(&mut self, segment: &Segment, excess_bytes: u64) {
         for step in segment.steps.clone() {
+            *self.excess.entry(step).or_default() += excess_bytes;
             self.kernelled.chain.steps[step as usize].scratch_bytes += excess_bytes;
+        }
+        self.search = Segments::new(&self.kernelled.chain);
+    }
+
+    /// Takes back everything that was taken in.
+    pub(crate) fn forget_excess(&mut self) {
+        for (step, bytes) in std::mem::take(&mut self.excess) {
+            self.kernelled.chain.steps[step as usize].scratch_bytes -= bytes;
         }
         self.search = Segments::new(&self.kernelled.chain);
     }

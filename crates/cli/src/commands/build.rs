@@ -123,7 +123,7 @@ impl BuildArgs {
         options.emit_onnx.clone_from(&engine.emit_onnx);
         options.auxiliary_streams = engine.aux_streams;
         options.lean = !engine.no_lean;
-        options.forms = form_memory();
+        options.forms = if engine.force { Arc::default() } else { form_memory() };
         options.verify = !engine.no_verify;
         options.force = engine.force;
         Ok(options)
