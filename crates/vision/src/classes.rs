@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+mod literal;
+
 use crate::error::{Error, Result};
 
 /// The names of a network's classes, by number.
@@ -32,6 +34,13 @@ impl ClassNames {
         let mut names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         names.truncate(names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1));
         if names.is_empty() { Err(Error::NoClasses { path: path.to_owned() }) } else { Ok(Self(names)) }
+    }
+
+    /// Reads the names that a model carries about itself: `{0: 'person', 1: 'bicycle'}`, as ultralytics writes Python's
+    /// dictionaries, or a list. Nothing where the text is neither, or names no class.
+    pub fn of_metadata(text: &str) -> Option<Self> {
+        let names = literal::names(text)?;
+        (!names.is_empty()).then_some(Self(names))
     }
 
     /// How many classes have a name.
@@ -163,6 +172,30 @@ mod tests {
             ("class 80", Some(90), None)
         );
         assert!(COCO.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    #[test]
+    fn a_model_tells_its_names() {
+        let read = |text: &str| ClassNames::of_metadata(text).map(|names| names.0);
+        assert_eq!(read("{0: 'person', 1: \"driver's seat\"}").unwrap(), ["person", "driver's seat"]);
+        assert_eq!(read("{2:'c' ,0 : 'a\\'s',}").unwrap(), ["a's", "", "c"]);
+        assert_eq!(read(r#"{"0": "person", "1": "bicycle"}"#).unwrap(), ["person", "bicycle"]);
+        assert_eq!(read(" ['a', 'b'] ").unwrap(), ["a", "b"]);
+        for wrong in [
+            "",
+            "{}",
+            "[]",
+            "person",
+            "{0: 'a'",
+            "{0: 'a} ",
+            "{'x': 'a'}",
+            "{0 'a'}",
+            "{-1: 'a'}",
+            "{99999999: 'a'}",
+            "[0]",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

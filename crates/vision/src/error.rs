@@ -29,7 +29,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is of none of the known formats.
-    #[error("{} is not an image in a known format (JPEG, PNG, BMP, WebP, TIFF)", path.display())]
+    #[error("{} is not an image in a known format (JPEG, PNG, BMP, WebP, TIFF, GIF)", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,

@@ -41,5 +41,5 @@ pub use error::{Error, Result};
 pub use image::RgbImage;
 pub use placement::Placement;
 pub use preprocess::{ChannelOrder, Fit, Input, Layout, Preprocess};
-pub use read::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, read_image, read_image_bytes};
+pub use read::{IMAGE_EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, read_image, read_image_bytes};
 pub use size::Size;

@@ -1,7 +1,7 @@
 //! Reads an image file into 8-bit RGB, the right way up.
 //!
 //! Rotation by EXIF is applied; grey becomes three equal channels; alpha is dropped, not blended; 16 bits are rounded to
-//! 8; CMYK is converted. The format is told from the content, not from the file's name. A file is untrusted: sizes are
+//! 8; CMYK is converted; of several pictures in a file, such as an animation's, the first is taken. The format is told from the content, not from the file's name. A file is untrusted: sizes are
 //! checked before memory is taken, and a picture that is only half there is an error, not a grey lower half.
 
 use std::fs::File;
@@ -12,6 +12,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 
 use crate::error::{Error, Result};
 
+/// Endings of the names of image files, in small letters.
+pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif"];
 /// Largest width and height taken.
 pub const MAX_SIDE: u32 = 32_768;
 /// Most pixels taken.

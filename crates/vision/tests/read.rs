@@ -65,14 +65,14 @@ fn alpha_is_dropped_and_sixteen_bits_are_rounded() {
 #[test]
 fn every_format_is_read_whatever_the_name() {
     let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(5, 4, |x, y| Rgb([x as u8, y as u8, 77])));
-    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Gif] {
         assert_eq!(decoded(&encoded(&image, format)).unwrap(), image.to_rgb8(), "{format:?}");
     }
 }
 
 #[test]
 fn of_several_pictures_in_a_file_the_first_is_read() {
-    for name in ["animated.webp", "animated.png", "pages.tif"] {
+    for name in ["animated.webp", "animated.png", "animated.gif", "pages.tif"] {
         let image = read_image(&data(name)).unwrap();
         assert_eq!(image.dimensions(), (16, 8), "{name}");
         is_near(&image, 2, 4, LEFT, 2);
@@ -100,7 +100,7 @@ fn a_single_pixel_and_a_thread_of_pixels_become_tensors() {
 fn files_cut_short_are_refused_at_every_length() {
     let picture = DynamicImage::ImageRgb8(ImageBuffer::from_fn(40, 40, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])));
     let mut files = vec![std::fs::read(data("plain.jpg")).unwrap(), std::fs::read(data("progressive.jpg")).unwrap()];
-    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Gif] {
         files.push(encoded(&picture, format));
     }
     for whole in &files {

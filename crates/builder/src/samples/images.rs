@@ -4,9 +4,7 @@ use super::{Batch, SampleInput, Unreadable, pack};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use trtforge_graph::ElementType;
-use trtforge_vision::{Input, Layout, Preprocess, read_image};
-
-const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"];
+use trtforge_vision::{IMAGE_EXTENSIONS, Input, Layout, Preprocess, read_image};
 
 /// What an input asks of an image: four dimensions, one or three channels, a numeric type.
 pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<Input> {
@@ -51,7 +49,7 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
         lines(path)?
     };
     if files.is_empty() {
-        return Err(Error::NoImages { path: path.to_owned(), extensions: EXTENSIONS.join(", ") });
+        return Err(Error::NoImages { path: path.to_owned(), extensions: IMAGE_EXTENSIONS.join(", ") });
     }
     Ok(files)
 }
@@ -73,7 +71,7 @@ fn lines(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// The batch of the images from `first` on, at most `rows` of them. Unreadable ones are left out and reported; the batch is filled up with its last image.

@@ -14,6 +14,7 @@ pub use arguments::DetectArgs;
 use crate::args::verbosity::VerbosityArgs;
 use crate::detector::{Job, Lane, Network, Purpose, Settings, run as run_detector};
 use crate::failure::Failure;
+use crate::monitored::Monitored;
 use crate::progress::Terminal;
 use crate::{interrupt, standard_output};
 use anyhow::{Result, bail};
@@ -38,11 +39,14 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let mut results =
         args.json.as_deref().map(|to| Results::create(to, &files, &classes, args.coco_ids)).transpose()?;
     let mut report = Report::new(&network, decoder.as_ref());
+    let monitored = Monitored::start(&args.monitor, "detect", &args.file, &network.engine)?;
+    let counters = monitored.counters();
     let start = Instant::now();
     terminal.step("detect");
     let job = Job { network: &network, files: &files, keep_pixels: pictures.is_some(), cancel: &cancel };
     let draw = |answer: &mut _| pictures.as_ref().map_or(Ok(()), |pictures| pictures.draw(answer));
-    run_detector(&job, draw, |answer| {
+    let detected = run_detector(&job, draw, |answer| {
+        counters.ran(answer.photos.len() as u64);
         for image in &answer.unreadable {
             terminal.note(&format!("passed over {}: {}", image.file, image.reason));
         }
@@ -52,15 +56,21 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
         report.add(answer);
         terminal.advance_steadily("images", report.files() as u64, files.len() as u64);
         Ok(())
-    })?;
+    });
     report.seconds = start.elapsed().as_secs_f64();
+    // A run that failed is worth looking at, too.
+    let recorded = monitored.finish(&terminal);
+    detected?;
     terminal.finish();
     report.doubts(&classes).iter().for_each(|doubt| terminal.note(doubt));
     if let (0, Some(first)) = (report.images, &report.first_unreadable) {
         let message = format!("none of the {} could be read; the first: {first}", counted(files.len(), "image"));
-        bail!(Failure::input(message).hint("known formats are JPEG, PNG, BMP, WebP and TIFF"));
+        bail!(Failure::input(message).hint("known formats are JPEG, PNG, BMP, WebP, TIFF and GIF"));
     }
     let to_stdout = results.as_ref().is_some_and(Results::is_stdout);
     results.map(Results::commit).transpose()?;
-    if to_stdout { Ok(()) } else { standard_output::write(report.text(&classes)) }
+    if !to_stdout {
+        standard_output::write(report.text(&classes))?;
+    }
+    recorded
 }

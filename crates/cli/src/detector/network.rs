@@ -8,7 +8,9 @@ use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trtforge_builder::Progress;
+use trtforge_graph::Model;
 use trtforge_runtime::{Engine, EngineOptions, Request, Session, SessionOptions, Shape, ShapeRange};
+use trtforge_vision::ClassNames;
 
 /// Runs of small networks on the CPU gain from each other only so far, and each holds activations of its own.
 const MOST_LANES: usize = 4;
@@ -39,7 +41,7 @@ impl Network {
     /// It cannot be opened, or takes something else than images.
     pub fn open(
         path: &Path,
-        settings: Settings,
+        mut settings: Settings,
         runner: &RunnerArgs,
         images: usize,
         progress: &dyn Progress,
@@ -58,6 +60,7 @@ impl Network {
         let threads = if runner.threads > 0 { runner.threads } else { (processors / lanes).max(1) };
         let options = EngineOptions { threads, gpu: runner.gpu, ..EngineOptions::default() };
         let engine = options.open(path)?;
+        settings.told = if kind == FileKind::Model { told_names(path)? } else { None };
         let inputs = DetectorInputs::new(&engine, &settings.preprocess, runner.batch, progress)?;
         if !settings.has_preprocess {
             progress.note(
@@ -102,4 +105,11 @@ impl Network {
         }
         Request { shapes, slots, ..Request::default() }
     }
+}
+
+/// The names of classes that a model carries, as ultralytics writes them.
+fn told_names(path: &Path) -> Result<Option<ClassNames>> {
+    let model = Model::read(path)?;
+    let names = model.proto().metadata_props.iter().find(|entry| entry.key() == "names");
+    Ok(names.and_then(|entry| ClassNames::of_metadata(entry.value())))
 }

@@ -25,8 +25,10 @@ pub struct Settings {
     pub has_preprocess: bool,
     /// The decoder, where one is named.
     pub decoder: Option<DecoderKind>,
-    /// Names of the classes, where they are known.
+    /// Names of the classes, where somebody gave them.
     pub classes: Option<ClassNames>,
+    /// Names that the model carries about itself, which stand in for those.
+    pub told: Option<ClassNames>,
     score: f32,
     iou: Option<f32>,
     max: usize,
@@ -51,6 +53,7 @@ impl Settings {
             preprocess: preprocess.unwrap_or_default(),
             decoder: args.decoder.map_or_else(|| named.map(str::parse).transpose(), |kind| Ok(Some(kind)))?,
             classes: classes.map(ClassNames::named_or_read).transpose()?,
+            told: None,
             score: args.score.unwrap_or(score),
             iou: args.iou.or(block.and_then(|block| block.iou)),
             max: args.max.or(max).unwrap_or(300),
@@ -82,10 +85,12 @@ impl Settings {
         self.score
     }
 
-    /// The names of the classes, where nobody gave any those of COCO for a network that has as many.
+    /// The names of the classes. Where nobody gave any: the model's own, if they are as many as it has classes, or those of
+    /// COCO for a network that has as many.
     pub fn class_names(&self, classes: Option<usize>) -> ClassNames {
         let coco = ClassNames::coco();
-        match &self.classes {
+        let told = self.told.as_ref().filter(|told| classes.is_none_or(|classes| classes == told.len()));
+        match self.classes.as_ref().or(told) {
             Some(names) => names.clone(),
             None if classes.is_none_or(|classes| classes == coco.len()) => coco,
             None => ClassNames::default(),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use trtforge_graph::construct::entry;
 
 fn folder_with_colours() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -103,6 +104,40 @@ fn what_cannot_be_read_is_passed_over_unless_it_is_all() {
         run_in(folder.path(), &["detect", "colours.onnx", "photos/4.bmp", "absent.jpg", "-q", "--json", "out.json"]);
     insta::assert_snapshot!("all_unreadable", none.failure(4));
     assert!(!folder.path().join("out.json").exists(), "nothing half-written");
+}
+
+#[test]
+fn a_model_that_names_its_classes_needs_no_list() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photograph(&folder.path().join("blue.bmp"), 64, 64, COLOURS[2]);
+    let category = |names: &str, flags: &[&str]| {
+        let mut model = colour_detector();
+        model.metadata_props.push(entry("names", names));
+        write(folder.path(), "named.onnx", model);
+        let arguments = [&["detect", "named.onnx", "blue.bmp", "--json", "-", "-q"], flags].concat();
+        run_in(folder.path(), &arguments).json()[0]["category"].clone()
+    };
+    assert_eq!(category("{0: 'rouge', 1: 'vert', 2: 'bleu'}", &[]), "bleu");
+    assert_eq!(category("{0: 'rouge', 1: 'vert', 2: 'bleu'}", &["--classes", "colours.txt"]), "blue");
+    assert_eq!(category("{0: 'rouge'}", &[]), Value::Null, "names of another network");
+}
+
+#[test]
+fn a_run_is_recorded() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photographs(&folder.path().join("photos"));
+    let arguments = ["detect", "colours.onnx", "photos", "-q", "--monitor", "run.json", "--monitor", "run.svg"];
+    run_in(folder.path(), &arguments).success();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a recording");
+    let recording: Value = serde_json::from_str(&read("run.json")).expect("JSON");
+    assert!(recording["title"].as_str().is_some_and(|title| title == "detect colours.onnx"), "{recording}");
+    assert!(read("run.svg").contains("<svg"));
 }
 
 /// Runs with text on stdin.

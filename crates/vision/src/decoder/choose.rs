@@ -2,7 +2,7 @@
 
 use super::{
     Decoder, DecoderKind, OutputShape, decoded_scores, efficient_nms, end_to_end, fastestdet, level_maps, nanodet,
-    picodet, rt_detr, ssd, yolov5, yolov8, yolox,
+    picodet, rt_detr, rt_detr_joined, ssd, yolov5, yolov8, yolox,
 };
 use crate::error::{Error, Result};
 use crate::size::Size;
@@ -31,6 +31,7 @@ fn fits(kind: DecoderKind, outputs: &[OutputShape], input: Size) -> bool {
         DecoderKind::EndToEnd => end_to_end::fit(outputs).is_some(),
         DecoderKind::EfficientNms => efficient_nms::fit(outputs).is_some(),
         DecoderKind::RtDetr => rt_detr::fit(outputs).is_some(),
+        DecoderKind::RtDetrJoined => rt_detr_joined::fit(outputs, input).is_some(),
         DecoderKind::Ssd => ssd::fit(outputs, input).is_some(),
         DecoderKind::FastestDet => fastestdet::fit(outputs, input).is_some(),
         DecoderKind::NanoDet => nanodet::fit(outputs, input).is_some(),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    decoded_scores, efficient_nms, end_to_end, fastestdet, level_maps, nanodet, picodet, rt_detr, ssd, yolov5, yolov8,
-    yolox,
+    decoded_scores, efficient_nms, end_to_end, fastestdet, level_maps, nanodet, picodet, rt_detr, rt_detr_joined, ssd,
+    yolov5, yolov8, yolox,
 };
 use crate::error::Error;
 
@@ -28,6 +28,8 @@ pub enum DecoderKind {
     EfficientNms,
     /// RT-DETR, D-FINE, DEIM.
     RtDetr,
+    /// RT-DETR of ultralytics.
+    RtDetrJoined,
     /// UltraFace and other SSDs, decoded in the graph.
     Ssd,
     /// FastestDet.
@@ -40,7 +42,7 @@ pub enum DecoderKind {
 
 impl DecoderKind {
     /// Every decoder there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::DamoYolo,
         Self::DamoYoloRaw,
         Self::Yolox,
@@ -49,6 +51,7 @@ impl DecoderKind {
         Self::EndToEnd,
         Self::EfficientNms,
         Self::RtDetr,
+        Self::RtDetrJoined,
         Self::Ssd,
         Self::FastestDet,
         Self::NanoDet,
@@ -66,6 +69,7 @@ impl DecoderKind {
             Self::EndToEnd => "end-to-end",
             Self::EfficientNms => "efficient-nms",
             Self::RtDetr => "rt-detr",
+            Self::RtDetrJoined => "rt-detr-joined",
             Self::Ssd => "ssd",
             Self::FastestDet => "fastestdet",
             Self::NanoDet => "nanodet",
@@ -84,6 +88,7 @@ impl DecoderKind {
             Self::EndToEnd => end_to_end::CONTRACT,
             Self::EfficientNms => efficient_nms::CONTRACT,
             Self::RtDetr => rt_detr::CONTRACT,
+            Self::RtDetrJoined => rt_detr_joined::CONTRACT,
             Self::Ssd => ssd::CONTRACT,
             Self::FastestDet => fastestdet::CONTRACT,
             Self::NanoDet => nanodet::CONTRACT,
@@ -93,7 +98,7 @@ impl DecoderKind {
 
     /// Whether the network leaves it to us that each object is found once.
     pub fn needs_suppression(self) -> bool {
-        !matches!(self, Self::EndToEnd | Self::EfficientNms | Self::RtDetr)
+        !matches!(self, Self::EndToEnd | Self::EfficientNms | Self::RtDetr | Self::RtDetrJoined)
     }
 }
 

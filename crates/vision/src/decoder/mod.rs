@@ -17,6 +17,7 @@ mod nanodet;
 mod output;
 mod picodet;
 mod rt_detr;
+mod rt_detr_joined;
 mod ssd;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ enum Layout {
     EndToEnd(end_to_end::EndToEnd),
     EfficientNms(efficient_nms::EfficientNms),
     RtDetr(rt_detr::RtDetr),
+    RtDetrJoined(rt_detr_joined::RtDetrJoined),
     Ssd(ssd::Ssd),
     FastestDet(fastestdet::FastestDet),
     NanoDet(nanodet::NanoDet),
@@ -72,6 +74,7 @@ impl Decoder {
             Kind::EndToEnd => end_to_end::named(outputs).map(Layout::EndToEnd),
             Kind::EfficientNms => efficient_nms::fit(outputs).map(Layout::EfficientNms),
             Kind::RtDetr => rt_detr::fit(outputs).map(Layout::RtDetr),
+            Kind::RtDetrJoined => rt_detr_joined::named(outputs, input).map(Layout::RtDetrJoined),
             Kind::Ssd => ssd::named(outputs, input).map(Layout::Ssd),
             Kind::FastestDet => fastestdet::fit(outputs, input).map(Layout::FastestDet),
             Kind::NanoDet => nanodet::named(outputs, input).map(Layout::NanoDet),
@@ -94,6 +97,7 @@ impl Decoder {
             Layout::Yolox(layout) => Some(layout.classes()),
             Layout::YoloV5(layout) => Some(layout.classes()),
             Layout::YoloV8(layout) => Some(layout.classes()),
+            Layout::RtDetrJoined(layout) => Some(layout.classes()),
             Layout::Ssd(layout) => Some(layout.classes()),
             Layout::FastestDet(layout) => Some(layout.classes()),
             Layout::NanoDet(layout) => Some(layout.classes()),
@@ -122,6 +126,7 @@ impl Decoder {
             Layout::EndToEnd(layout) => layout.decode(&rows, into),
             Layout::EfficientNms(layout) => layout.decode(&rows, into),
             Layout::RtDetr(layout) => layout.decode(&rows, into),
+            Layout::RtDetrJoined(layout) => layout.decode(&rows, into),
             Layout::Ssd(layout) => layout.decode(&rows, into),
             Layout::FastestDet(layout) => layout.decode(&rows, into),
             Layout::NanoDet(layout) => layout.decode(&rows, into),

@@ -22,6 +22,6 @@ two_by_one().save(HERE / "plain.jpg", quality=95)
 two_by_one("L").save(HERE / "grey.jpg", quality=95)
 two_by_one().save(HERE / "progressive.jpg", quality=95, progressive=True)
 mirrored = two_by_one().transpose(Image.FLIP_LEFT_RIGHT)
-for name in ("animated.webp", "animated.png"):
+for name in ("animated.webp", "animated.png", "animated.gif"):
     two_by_one().save(HERE / name, save_all=True, append_images=[mirrored], duration=100, lossless=True)
 two_by_one().save(HERE / "pages.tif", save_all=True, append_images=[mirrored])

@@ -1,6 +1,7 @@
 //! The flags of `trtforge detect`.
 
 use crate::args::detector::{DetectorArgs, RunnerArgs};
+use crate::args::monitor::MonitorArgs;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -28,4 +29,7 @@ pub struct DetectArgs {
     /// How the model is run.
     #[command(flatten)]
     pub runner: RunnerArgs,
+    /// What is recorded.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
 }

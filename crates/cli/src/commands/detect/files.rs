@@ -4,8 +4,7 @@ use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"];
+use trtforge_vision::IMAGE_EXTENSIONS;
 
 /// Every photograph, in the order it was named; those of a folder or a pattern by name.
 ///
@@ -31,7 +30,7 @@ pub fn list(arguments: &[String]) -> Result<Vec<PathBuf>> {
     if files.is_empty() {
         bail!(
             Failure::input(format!("there are no images in {}", arguments.join(", ")))
-                .hint(format!("in folders, files are looked for that end in {}", EXTENSIONS.join(", ")))
+                .hint(format!("in folders, files are looked for that end in {}", IMAGE_EXTENSIONS.join(", ")))
         );
     }
     Ok(files)
@@ -72,7 +71,7 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
 }
 
 #[cfg(test)]

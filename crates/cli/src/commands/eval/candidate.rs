@@ -66,7 +66,7 @@ impl Candidate {
         let network = Network::open(&path, settings.clone(), &args.runner, task.files.len(), progress)?;
         let decoder = Lane::new(&network)?.decoder().cloned();
         let classes = decoder.as_ref().and_then(Decoder::classes);
-        let names = settings.class_names(classes);
+        let names = network.settings.class_names(classes);
         let categories = CategoryOfClass::new(&task.annotations.categories, &names, classes, progress)?;
         let mut collected = Collected::new(task, args.max_unreadable);
         let job = Job { network: &network, files: &task.files, keep_pixels: false, cancel };

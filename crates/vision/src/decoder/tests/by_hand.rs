@@ -84,6 +84,7 @@ fn numbers_that_are_none_are_counted_by_every_decoder() {
         vec![OutputShape::fractions("o", &[1, 252, 7])],
         vec![OutputShape::fractions("o", &[1, 6, 84])],
         vec![OutputShape::fractions("o", &[1, 100, 6])],
+        vec![OutputShape::fractions("o", &[1, 300, 7])],
         vec![OutputShape::fractions("o", &[1, 7, 4, 4])],
         vec![OutputShape::fractions("o", &[1, 85, 40])],
     ];

@@ -39,6 +39,8 @@ fn real_networks_are_known_by_their_outputs() {
         (one(&[1, 84, 8400]), square, Kind::YoloV8),
         (one(&[2, 5, 6300]), size(640, 480), Kind::YoloV8),
         (one(&[1, 300, 6]), square, Kind::EndToEnd),
+        (one(&[4, 300, 84]), square, Kind::RtDetrJoined),
+        (one(&[1, 300, 5]), square, Kind::RtDetrJoined),
         (two(&[1, 4420, 2], &[1, 4420, 4]), size(320, 240), Kind::Ssd),
         (one(&[1, 85, 22, 22]), size(352, 352), Kind::FastestDet),
         (one(&[1, 3598, 112]), size(416, 416), Kind::NanoDet),
@@ -106,7 +108,7 @@ fn what_none_fits_is_refused_with_what_there_is() {
     for outputs in [
         vec![],
         one(&[1, 1000]),
-        one(&[1, 300, 84]),
+        one(&[1, 301, 84]),
         one(&[1, 1, 640, 640]),
         one(&[1, 0, 85]),
         one(&[1, 8400, 5]),

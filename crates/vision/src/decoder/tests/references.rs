@@ -254,6 +254,24 @@ fn rt_detr() {
 }
 
 #[test]
+fn rt_detr_joined() {
+    let (queries, columns) = (30, 4 + CLASSES);
+    let values = Noise(13).vec(BATCH * queries * columns, 0.01, 1.0);
+    let shapes = [OutputShape::fractions("output0", &[BATCH, queries, columns])];
+    check(DecoderKind::RtDetrJoined, &shapes, &[Values::F32(&values)], |image| {
+        let number = |query: usize, at: usize| f64::from(values[(image * queries + query) * columns + at]);
+        let side = |query: usize, at: usize| number(query, at) * f64::from(if at % 2 == 0 { INPUT.0 } else { INPUT.1 });
+        let surest = |query: usize| (0..CLASSES).max_by(|&a, &b| number(query, 4 + a).total_cmp(&number(query, 4 + b)));
+        let found = |query: usize| {
+            let class = surest(query).unwrap();
+            let sides = centred(side(query, 0), side(query, 1), side(query, 2), side(query, 3));
+            (class as u32, number(query, 4 + class), sides)
+        };
+        (0..queries).map(found).collect()
+    });
+}
+
+#[test]
 fn ssd() {
     let (anchors, mut noise) = (50, Noise(9));
     let scores = noise.vec(BATCH * anchors * (1 + CLASSES), 0.0, 1.0);
