@@ -87,7 +87,11 @@ def run(command):
 
 
 def page(studies, arguments):
-    parts = [HEAD.format(reserve=arguments.reserve), pick_table(studies, arguments), TECHNIQUES, technique_table(studies, arguments)]
+    more = [str(count) for count in arguments.stages if count > 1]
+    batches = " and ".join(map(str, arguments.staged_batches or arguments.batches))
+    staged = f"; in {' and '.join(more)} stages batch {batches}" if more else ""
+    head = HEAD.format(reserve=arguments.reserve, batches=", ".join(map(str, arguments.batches)), staged=staged)
+    parts = [head, pick_table(studies, arguments), TECHNIQUES, technique_table(studies, arguments)]
     parts += [EVERYTHING]
     parts += [model_section(name, rows, plot, arguments) for name, (rows, plot) in studies.items()]
     return "\n".join(parts)
@@ -168,7 +172,7 @@ HEAD = """# Memory of DAMO-YOLO
 
 Written by `make memory-study` from real TensorRT builds; every figure is the compiler's own. Nothing here depends on the
 GPU or on what the weights are. Sizes are in MiB; `trtforge plan MODEL --precision fp32,fp16,int8 --batches 1,4 --stages 1,4`
-gives the same for a model of yours.
+gives the same for a model of yours. Looked at: batch {batches} as one engine{staged}.
 
 ## Which one for which card
 
