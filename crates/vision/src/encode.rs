@@ -29,7 +29,7 @@ pub fn encode_image(image: &RgbImage, path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Colour at half the resolution, as cameras write it; brightness, and so letters, at the whole.
+/// Colour at the whole resolution: at half of it lines of one pixel lose theirs.
 fn encode_jpeg(image: &RgbImage, bytes: &mut Vec<u8>) -> Result<(), ImageError> {
     let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
         ImageError::Encoding(EncodingError::new(ImageFormatHint::Exact(ImageFormat::Jpeg), error))
@@ -37,7 +37,7 @@ fn encode_jpeg(image: &RgbImage, bytes: &mut Vec<u8>) -> Result<(), ImageError> 
     let side = |side: u32| u16::try_from(side).map_err(|error| refused(error.into()));
     let (width, height) = (side(image.width())?, side(image.height())?);
     let mut encoder = Encoder::new(bytes, JPEG_QUALITY);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
     encoder.encode(image.as_raw(), width, height, ColorType::Rgb).map_err(|error| refused(error.into()))
 }
 
@@ -55,6 +55,18 @@ mod tests {
             let read = read_image_bytes(&encode_image(&image, path).unwrap(), path).unwrap();
             let (before, after) = (image.get_pixel(5, 5).0, read.get_pixel(5, 5).0);
             assert!(before.iter().zip(after).all(|(a, b)| a.abs_diff(b) <= allowed), "{name}: {after:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_pixel_keep_their_colour() {
+        let image =
+            RgbImage::from_fn(32, 32, |x, y| if x == 9 || y == 21 { Rgb([40, 30, 230]) } else { Rgb([120; 3]) });
+        let path = Path::new("a.jpg");
+        let read = read_image_bytes(&encode_image(&image, path).unwrap(), path).unwrap();
+        for (x, y) in [(9, 4), (28, 21)] {
+            let Rgb([red, _, blue]) = *read.get_pixel(x, y);
+            assert!(blue > 180 && red < 90, "{red} {blue} at {x}, {y}");
         }
     }
 
