@@ -260,7 +260,9 @@ fn rt_detr_joined() {
     let shapes = [OutputShape::fractions("output0", &[BATCH, queries, columns])];
     check(DecoderKind::RtDetrJoined, &shapes, &[Values::F32(&values)], |image| {
         let number = |query: usize, at: usize| f64::from(values[(image * queries + query) * columns + at]);
-        let side = |query: usize, at: usize| number(query, at) * f64::from(if at % 2 == 0 { INPUT.0 } else { INPUT.1 });
+        let side = |query: usize, at: usize| {
+            number(query, at) * f64::from(if at.is_multiple_of(2) { INPUT.0 } else { INPUT.1 })
+        };
         let surest = |query: usize| (0..CLASSES).max_by(|&a, &b| number(query, 4 + a).total_cmp(&number(query, 4 + b)));
         let found = |query: usize| {
             let class = surest(query).unwrap();
