@@ -36,19 +36,21 @@ def main():
 
 
 def parse():
-    numbers = lambda text: [int(number) for number in text.split(",")]
     parser = argparse.ArgumentParser(description="Write docs/memory.md from real builds.")
     parser.add_argument("--trtforge", type=Path, default=ROOT / "target/release/trtforge")
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS), metavar="ns,t,s")
-    parser.add_argument("--batches", type=numbers, default=[1, 4, 8, 16], metavar="1,4")
-    parser.add_argument("--stages", type=numbers, default=[1, 2, 4], metavar="1,4")
-    parser.add_argument("--staged-batches", type=numbers, metavar="1", help="batches that are cut into stages [all]")
+    parser.add_argument("--batches", type=numbers_of, default=[1, 4, 8, 16], metavar="1,4")
+    parser.add_argument("--stages", type=numbers_of, default=[1, 2, 4], metavar="1,4")
+    parser.add_argument("--staged-batches", type=numbers_of, metavar="1", help="batches that are cut into stages [all]")
     parser.add_argument("--reserve", type=int, default=256, metavar="MIB", help="memory of a card that is not for the network")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/memory.md")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.models if name not in MODELS]
     if unknown:
         parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    arguments.staged_batches = arguments.staged_batches or arguments.batches
+    if unmeasured := set(arguments.staged_batches) - set(arguments.batches):
+        parser.error(f"stages are compared with one engine at the same batch: add {listed(sorted(unmeasured))} to --batches")
     if 1 not in arguments.stages or 1 not in arguments.batches:
         parser.error("everything is compared with one engine at batch 1: 1 has to be among --stages and --batches")
     return arguments
@@ -74,9 +76,8 @@ def study(arguments, name, folder):
 
 def splits(arguments):
     """(batches, stages) of each call: stages only at the batches that are to be cut."""
-    staged = arguments.staged_batches or arguments.batches
     more = [count for count in arguments.stages if count > 1]
-    return [(arguments.batches, [1])] + ([(staged, more)] if more else [])
+    return [(arguments.batches, [1])] + ([(arguments.staged_batches, more)] if more else [])
 
 
 def run(command):
@@ -88,13 +89,11 @@ def run(command):
 
 def page(studies, arguments):
     more = [str(count) for count in arguments.stages if count > 1]
-    batches = " and ".join(map(str, arguments.staged_batches or arguments.batches))
+    batches = " and ".join(map(str, arguments.staged_batches))
     staged = f"; in {' and '.join(more)} stages batch {batches}" if more else ""
     head = HEAD.format(reserve=arguments.reserve, batches=", ".join(map(str, arguments.batches)), staged=staged)
-    parts = [head, pick_table(studies, arguments), TECHNIQUES, technique_table(studies, arguments)]
-    parts += [EVERYTHING]
-    parts += [model_section(name, rows, plot, arguments) for name, (rows, plot) in studies.items()]
-    return "\n".join(parts)
+    tables = [head, pick_table(studies, arguments), TECHNIQUES, technique_table(studies, arguments), EVERYTHING]
+    return "\n".join(tables + [model_section(name, rows, plot) for name, (rows, plot) in studies.items()])
 
 
 def pick_table(studies, arguments):
@@ -108,16 +107,16 @@ def pick_table(studies, arguments):
 
 
 def pick(rows, budget):
-    fitting = []
+    fits = [key for key, row in rows.items() if row["total_bytes"] <= budget]
+    lines = []
     for precision in PRECISIONS:
-        batches = [batch for (kind, batch, stages), row in rows.items() if kind == precision and stages == 1 and row["total_bytes"] <= budget]
-        if batches:
-            fitting.append(f"{precision} ×{max(batches)}")
-            continue
-        staged = [stages for (kind, batch, stages), row in rows.items() if kind == precision and batch == 1 and row["total_bytes"] <= budget]
-        if staged:
-            fitting.append(f"{precision} ×1 in {min(staged)} stages")
-    return "<br>".join(fitting) or "nothing"
+        whole = [batch for kind, batch, stages in fits if (kind, stages) == (precision, 1)]
+        staged = [stages for kind, batch, stages in fits if (kind, batch) == (precision, 1)]
+        if whole:
+            lines.append(f"{precision} ×{max(whole)}")
+        elif staged:
+            lines.append(f"{precision} ×1 in {min(staged)} stages")
+    return "<br>".join(lines) or "nothing"
 
 
 def technique_table(studies, arguments):
@@ -136,7 +135,7 @@ def technique_table(studies, arguments):
     return "\n".join(lines) + "\n"
 
 
-def model_section(name, rows, plot, arguments):
+def model_section(name, rows, plot):
     lines = [
         f"\n### DAMO-YOLO {title(name)}, {MODELS[name]}×{MODELS[name]}\n",
         f"![Memory of DAMO-YOLO {title(name)} at batch 1: activation over depth, and every build by class](memory/{plot}.svg)\n",
@@ -150,6 +149,10 @@ def model_section(name, rows, plot, arguments):
         cells += [mebibytes(row["io_bytes"]), mebibytes(row["total_bytes"]), f"{100 * row['total_bytes'] / fp32:.0f} %"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def numbers_of(text):
+    return [int(number) for number in text.split(",")]
 
 
 def title(name):

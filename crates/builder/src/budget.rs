@@ -91,8 +91,11 @@ impl BudgetMiss {
                 watch
                     .progress
                     .step(&format!("{precision}{} for comparison", if stages.is_some() { " in stages" } else { "" }));
-                let Ok(laid_out) = lay_out_with(&one, libraries, &quiet, watch.cancel) else { break };
-                let measured = laid_out.measured;
+                let measured = match lay_out_with(&one, libraries, &quiet, watch.cancel) {
+                    Ok(laid_out) => laid_out.measured,
+                    Err(Error::Cancelled) => return Err(Error::Cancelled),
+                    Err(_) => break,
+                };
                 self.tried.push(Tried::new(&one, measured.stages.len().max(1), measured.memory.total_bytes));
                 if measured.memory.total_bytes <= self.budget_bytes {
                     break;
@@ -116,7 +119,8 @@ impl BudgetMiss {
             return format!("--precision {}{stages} fits", least.precision);
         }
         let least = self.tried.iter().map(|tried| tried.total_bytes).min().unwrap_or_default();
-        format!("take a smaller input, or a budget of at least {least} ({})", format_bytes(least))
+        let batch = if self.tried.iter().any(|tried| tried.batch > Some(1)) { "a smaller --batch, " } else { "" };
+        format!("take {batch}a smaller input, or a budget of at least {least} ({})", format_bytes(least))
     }
 }
 

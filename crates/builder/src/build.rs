@@ -1,6 +1,6 @@
 //! One command's work: ONNX model in, verified engine and manifest out.
 
-use crate::compile::Watch;
+use crate::compile::{CompileOptions, Watch};
 use crate::config::AccuracyFloor;
 use crate::int8::{DEFAULT_FLOOR, Int8Options};
 use crate::lean::FormMemory;
@@ -89,6 +89,14 @@ impl BuildOptions {
 
     pub(crate) fn workspace_bytes(&self) -> u64 {
         self.workspace.map_or(DEFAULT_WORKSPACE_BYTES, ByteSize::bytes)
+    }
+
+    pub(crate) fn compile_options(&self) -> CompileOptions {
+        CompileOptions {
+            workspace_bytes: self.workspace_bytes(),
+            auxiliary_streams: self.auxiliary_streams,
+            compute_capabilities: self.compute_capabilities.clone(),
+        }
     }
 
     pub(crate) fn floor(&self) -> AccuracyFloor {

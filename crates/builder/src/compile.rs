@@ -1,6 +1,5 @@
 //! TensorRT's part of a build: parse the rewritten model, build the engine, read the memory figures, enforce the workspace limit.
 
-use crate::build::BuildOptions;
 use crate::passes::ResolvedShapes;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
@@ -28,17 +27,6 @@ pub struct CompileOptions {
     pub auxiliary_streams: u32,
     /// Compute capabilities such as `8.6`; empty for TensorRT's default.
     pub compute_capabilities: Vec<String>,
-}
-
-impl CompileOptions {
-    /// Those of a build.
-    pub(crate) fn of(options: &BuildOptions) -> Self {
-        Self {
-            workspace_bytes: options.workspace_bytes(),
-            auxiliary_streams: options.auxiliary_streams,
-            compute_capabilities: options.compute_capabilities.clone(),
-        }
-    }
 }
 
 /// A compiled engine, not yet written.

@@ -3,7 +3,7 @@
 use crate::activation::{ActivationAccount, account};
 use crate::budget::{BudgetMiss, check_budget};
 use crate::build::{BuildOptions, Libraries};
-use crate::compile::{CompileOptions, Compiled, Watch, compile};
+use crate::compile::{Compiled, Watch, compile};
 use crate::fit::{Fit, fit};
 use crate::floor::hold_to_floor;
 use crate::form::LeanForm;
@@ -51,13 +51,13 @@ impl Parts {
         timings: &mut Timings,
         watch: &Watch<'_>,
     ) -> Result<(Self, MemoryInfo)> {
-        let compile_options = CompileOptions::of(options);
+        let compile_options = options.compile_options();
         if let Some(stages) = options.stages {
             let graph = typed_graph(&libraries.onnxruntime, model.clone(), "stages")?;
-            let mut network = Divisible::new(graph, shapes);
+            let network = Divisible::new(graph, shapes);
             let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &compile_options, watch };
             let budget = options.memory_budget.map(ByteSize::bytes);
-            let compiled = compiler.compile(&mut network, stages, budget, timings)?;
+            let compiled = compiler.compile(&network, stages, budget, timings)?;
             let memory = peak_memory(&compiled);
             return Ok((Self::Stages(Box::new(network), compiled), memory));
         }

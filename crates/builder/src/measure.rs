@@ -112,21 +112,14 @@ pub(crate) fn lay_out_with(
     }
     let Some(network) = Network::of(&options.prepare, &libraries.onnxruntime, cancel)? else {
         let Made { prepared, parts, memory, activation, .. } = make(options, libraries, &watch)?;
-        let io_bytes = io_bytes(libraries, &prepared.model, &prepared.shapes)?;
-        let measured = Measured { memory, activation, io_bytes, stages: parts.stages() };
-        return Ok(LaidOut { measured, model: prepared.model, parts });
+        return LaidOut::new(prepared.model, &prepared.shapes, parts, memory, activation, libraries);
     };
     let lean = lean::find(options, libraries, &watch)?;
     let model = network.laid_out(&options.prepare, lean.as_ref(), &**progress)?;
     let activation = account(&at_largest_shapes(&libraries.onnxruntime, &model, &network.shapes)?);
     let timings = &mut Timings::default();
     let (parts, memory) = Parts::compile(options, libraries, &model, &network.shapes, timings, &watch)?;
-    let io_bytes = io_bytes(libraries, &model, &network.shapes)?;
-    Ok(LaidOut { measured: Measured { memory, activation, io_bytes, stages: parts.stages() }, model, parts })
-}
-
-fn io_bytes(libraries: &Libraries, model: &Model, shapes: &ResolvedShapes) -> Result<u64> {
-    Ok(largest_io_bytes(&libraries.onnxruntime, model, shapes)?.unwrap_or_default())
+    LaidOut::new(model, &network.shapes, parts, memory, activation, libraries)
 }
 
 /// A network that was laid out and built to be measured. Its scales mean nothing, its size and its arithmetic are those of a real build.
@@ -138,6 +131,23 @@ pub struct LaidOut {
 }
 
 impl LaidOut {
+    fn new(
+        model: Model,
+        shapes: &ResolvedShapes,
+        parts: Parts,
+        memory: MemoryInfo,
+        activation: ActivationAccount,
+        libraries: &Libraries,
+    ) -> Result<Self> {
+        let io_bytes = match &parts {
+            Parts::Whole(_) => memory.io_bytes,
+            // Those of a stage are something else.
+            Parts::Stages(..) => largest_io_bytes(&libraries.onnxruntime, &model, shapes)?.unwrap_or_default(),
+        };
+        let measured = Measured { memory, activation, io_bytes, stages: parts.stages() };
+        Ok(Self { measured, model, parts })
+    }
+
     /// Writes the engine, or the bundle of engines in stages.
     ///
     /// # Errors
@@ -155,7 +165,6 @@ impl LaidOut {
             Parts::Whole(_) => self.model.write(output).map_err(|source| Error::model(output, source)),
             Parts::Stages(network, stages) => {
                 let content = stages.iter().map(|stage| StageContent::model(&stage.segment, stage.memory));
-                let content = content.collect::<Result<Vec<_>>>()?;
                 StagedBundle::write(output, network, content)?.commit()
             }
         }

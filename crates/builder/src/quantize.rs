@@ -47,7 +47,7 @@ fn write_in_stages(prepared: &Prepared, stages: usize, output: &Path) -> Result<
     let network = Divisible::new(graph, &prepared.shapes);
     let segments = network.cut(stages)?;
     let content = segments.iter().map(|segment| StageContent::model(segment, segment.estimate));
-    StagedBundle::write(output, &network, content.collect::<Result<Vec<_>>>()?)?.commit()
+    StagedBundle::write(output, &network, content)?.commit()
 }
 
 /// Writes a rewritten model for others to use, and says what they should know.

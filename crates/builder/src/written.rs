@@ -28,7 +28,8 @@ impl Written {
                 Ok((info, Self::Engine { file: file?, superseded: bundle::stage_files(output) }))
             }
             Parts::Stages(network, compiled) => {
-                let bundle = StagedBundle::write(output, network, compiled.iter().map(StageContent::engine))?;
+                let bundle =
+                    StagedBundle::write(output, network, compiled.iter().map(|stage| Ok(StageContent::engine(stage))))?;
                 Ok((bundle.info.clone(), Self::Bundle(bundle)))
             }
         }

@@ -7,7 +7,7 @@ pub use memory::FormMemory;
 
 use crate::build::{BuildOptions, InputDigests, Libraries, fingerprint};
 use crate::calibration::{CalibrationCache, calibrated_tensors};
-use crate::compile::{CompileOptions, Watch, compile};
+use crate::compile::{Watch, compile};
 use crate::fit::has_open_batch;
 use crate::form::{Choice, LeanForm, Search};
 use crate::int8::{Form, Int8Options};
@@ -189,13 +189,13 @@ pub(crate) fn weigh(
 ) -> Result<u64> {
     let silent: Arc<dyn Progress> = Arc::new(());
     let watch = Watch { progress: &silent, cancel };
-    let compile_options = CompileOptions::of(options);
+    let compile_options = options.compile_options();
     let compiled = compile(&libraries.tensorrt, model, shapes, &compile_options, &mut Timings::default(), &watch)?;
     Ok(compiled.memory.weights_bytes.unwrap_or_default() + compiled.memory.activation_bytes.unwrap_or_default())
 }
 
 /// The tensors of a calibration cache: those of its file, or those that it will have once it is written.
-pub(crate) fn cached_tensors(cache: Option<&Path>, graph: &Graph) -> Result<Option<HashSet<String>>> {
+fn cached_tensors(cache: Option<&Path>, graph: &Graph) -> Result<Option<HashSet<String>>> {
     Ok(match cache {
         Some(cache) if cache.exists() => {
             Some(CalibrationCache::read(cache)?.entries().iter().map(|(tensor, _)| tensor.clone()).collect())

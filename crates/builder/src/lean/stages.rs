@@ -5,7 +5,7 @@
 
 use super::{Lean, Network};
 use crate::build::{BuildOptions, Libraries};
-use crate::compile::{CompileOptions, Watch};
+use crate::compile::Watch;
 use crate::form::{Banding, LeanForm};
 use crate::prepare::typed_graph;
 use crate::segments::{Divisible, StageCompiler, Stages, peak, worthwhile};
@@ -39,11 +39,10 @@ pub(super) fn refine(
     };
     let silent: Arc<dyn Progress> = Arc::new(());
     let quiet = Watch { progress: &silent, cancel: watch.cancel };
-    let compiler =
-        StageCompiler { tensorrt: &libraries.tensorrt, options: &CompileOptions::of(options), watch: &quiet };
+    let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &options.compile_options(), watch: &quiet };
     let built = |bandings: &[Banding]| -> Result<u64> {
-        let mut network = Divisible::new(banded(&plain, bandings)?, &network.shapes);
-        Ok(peak(&compiler.cut(&mut network, count, None, &mut Timings::default())?))
+        let network = Divisible::new(banded(&plain, bandings)?, &network.shapes);
+        Ok(peak(&compiler.cut(&network, count, None, &mut Timings::default())?))
     };
     let before = built(&best)?;
     let (mut least, most) = (before, best.len() * BANDS.len());

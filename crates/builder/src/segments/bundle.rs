@@ -8,7 +8,6 @@ use crate::manifest::{FileInfo, StageInfo};
 use crate::output::StagedFile;
 use crate::{Error, Result, digest};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use trtforge_graph::Dimension;
 use trtforge_graph::segmentation::SegmentMemory;
@@ -78,11 +77,11 @@ impl StagedBundle {
     pub(crate) fn write<'s>(
         output: &Path,
         network: &Divisible,
-        stages: impl IntoIterator<Item = StageContent<'s>>,
+        stages: impl IntoIterator<Item = Result<StageContent<'s>>>,
     ) -> Result<Self> {
         let (mut files, mut entries) = (Vec::new(), Vec::new());
         for (number, stage) in (1..).zip(stages) {
-            let (file, entry) = write_stage(output, number, &stage)?;
+            let (file, entry) = write_stage(output, number, &stage?)?;
             files.push(file);
             entries.push(entry);
         }
@@ -114,7 +113,7 @@ impl StagedBundle {
 pub(crate) struct StageContent<'s> {
     segment: &'s Segment,
     memory: SegmentMemory,
-    bytes: Cow<'s, [u8]>,
+    bytes: Box<dyn AsRef<[u8]> + 's>,
     extension: &'static str,
 }
 
@@ -122,26 +121,27 @@ impl<'s> StageContent<'s> {
     /// Its engine.
     pub(crate) fn engine(stage: &'s CompiledStage) -> Self {
         let bytes: &[u8] = &stage.compiled.engine;
-        Self { segment: &stage.segment, memory: stage.memory, bytes: bytes.into(), extension: "engine" }
+        Self { segment: &stage.segment, memory: stage.memory, bytes: Box::new(bytes), extension: "engine" }
     }
 
     /// The model that its engine is made of, for ONNX Runtime; `memory` is what the engine takes, or is expected to.
     pub(crate) fn model(segment: &'s Segment, memory: SegmentMemory) -> Result<Self> {
         let bytes = segment.model.to_bytes().map_err(Error::pass("stages"))?;
-        Ok(Self { segment, memory, bytes: bytes.to_vec().into(), extension: "onnx" })
+        Ok(Self { segment, memory, bytes: Box::new(bytes), extension: "onnx" })
     }
 }
 
 fn write_stage(output: &Path, number: usize, stage: &StageContent<'_>) -> Result<(StagedFile, Entry)> {
-    let sha256 = digest::of_bytes(&stage.bytes);
+    let bytes = (*stage.bytes).as_ref();
+    let sha256 = digest::of_bytes(bytes);
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
     let file = format!("{stem}.stage{number}-{}.{}", &sha256[..NAME_DIGITS], stage.extension);
-    let staged = StagedFile::write(&output.with_file_name(&file), &stage.bytes)?;
+    let staged = StagedFile::write(&output.with_file_name(&file), bytes)?;
     let tensors = |tensors: &[SegmentTensor]| tensors.iter().map(tensor).collect();
     let entry = Entry {
         file,
         sha256,
-        bytes: stage.bytes.len() as u64,
+        bytes: bytes.len() as u64,
         weights_bytes: stage.memory.weights_bytes,
         activation_bytes: stage.memory.activation_bytes,
         boundary_bytes: stage.memory.boundary_bytes,

@@ -77,7 +77,7 @@ impl StageCompiler<'_> {
     /// Compiles `network` in that many stages. Where the number is open: in the fewest that fit `budget`; where none do, in those with the smallest peak.
     pub(crate) fn compile(
         &self,
-        network: &mut Divisible,
+        network: &Divisible,
         stages: Stages,
         budget: Option<u64>,
         timings: &mut Timings,
@@ -89,7 +89,7 @@ impl StageCompiler<'_> {
         }
     }
 
-    fn fitting(&self, network: &mut Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+    fn fitting(&self, network: &Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
         let mut best: Option<Vec<CompiledStage>> = None;
         for count in 2..=network.most().min(MOST_STAGES) {
             // The estimate leaves out gaps between tensors and nothing else, so what it says is too much is too much.
@@ -98,7 +98,7 @@ impl StageCompiler<'_> {
             let compiled = match (hopeless, is_last) {
                 (true, false) => continue,
                 // Only to tell how far from it that is.
-                (true, true) => self.compile_cut(network, count, timings)?,
+                (true, true) => self.stages(network.cut(count)?, timings)?,
                 (false, _) => self.cut(network, count, Some(budget), timings)?,
             };
             let peak = peak(&compiled);
@@ -116,31 +116,30 @@ impl StageCompiler<'_> {
     /// than is `enough`.
     pub(crate) fn cut(
         &self,
-        network: &mut Divisible,
+        network: &Divisible,
         count: usize,
         enough: Option<u64>,
         timings: &mut Timings,
     ) -> Result<Vec<CompiledStage>> {
         let is_enough = |stages: &[CompiledStage]| enough.is_some_and(|enough| peak(stages) <= enough);
-        let mut best = self.compile_cut(network, count, timings)?;
-        let mut last = None;
+        let mut best = self.stages(network.cut(count)?, timings)?;
+        let (mut last, mut excess) = (None, vec![0; network.kernels()]);
         for _ in 0..CORRECTIONS {
             let latest = last.as_ref().unwrap_or(&best);
             let Some(worst) = latest.iter().max_by_key(|stage| stage.memory.total_bytes()) else { break };
             let expected = worst.segment.estimate.activation_bytes;
-            let excess = worst.memory.activation_bytes.saturating_sub(expected);
-            if excess * LEAST_EXCESS < worst.memory.total_bytes() || is_enough(&best) {
+            let more = worst.memory.activation_bytes.saturating_sub(expected);
+            if more * LEAST_EXCESS < worst.memory.total_bytes() || is_enough(&best) {
                 break;
             }
-            network.expect_more(&worst.segment, excess);
-            let again = self.compile_cut(network, count, timings)?;
+            worst.segment.steps.clone().for_each(|step| excess[step as usize] += more);
+            let again = self.stages(network.cut_expecting(count, &excess)?, timings)?;
             if peak(&again) < peak(&best) {
                 (best, last) = (again, None);
             } else {
                 last = Some(again);
             }
         }
-        network.forget_excess();
         if !is_enough(&best) {
             best = self.even_out(network, best, timings)?;
         }
@@ -201,8 +200,8 @@ impl StageCompiler<'_> {
         Ok(Some(compiled))
     }
 
-    fn compile_cut(&self, network: &Divisible, count: usize, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
-        let segments = network.cut(count)?;
+    fn stages(&self, segments: Vec<Segment>, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+        let count = segments.len();
         let mut stages = Vec::with_capacity(count);
         for (number, segment) in (1..).zip(segments) {
             self.watch.progress.step(&format!("stage {number} of {count}"));

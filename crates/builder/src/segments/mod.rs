@@ -16,7 +16,6 @@ pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use trtforge_graph::segmentation::{SegmentMemory, Segmentation, Segments};
 use trtforge_graph::{Boundary, Graph, Model, NodeId, TensorType, ValueId, ValueType, segment, segment_boundary};
@@ -55,8 +54,6 @@ pub struct Divisible {
     open: OpenDimensions,
     kernelled: Kernelled,
     search: Segments,
-    /// What steps are known to need beyond what was expected, in bytes.
-    excess: HashMap<u32, u64>,
 }
 
 impl Divisible {
@@ -65,30 +62,13 @@ impl Divisible {
         let open = OpenDimensions::of(&graph, shapes);
         let kernelled = Kernelled::of(&graph, &open);
         let search = Segments::new(&kernelled.chain);
-        Self { graph, shapes: shapes.clone(), open, kernelled, search, excess: HashMap::new() }
+        Self { graph, shapes: shapes.clone(), open, kernelled, search }
     }
 
     /// The most segments that it can be cut into.
     #[must_use]
     pub fn most(&self) -> usize {
         self.search.most()
-    }
-
-    /// Takes in that a segment's activation takes more, in bytes, than was expected: kernels that lie in it are taken to need that much more.
-    pub(crate) fn expect_more(&mut self, segment: &Segment, excess_bytes: u64) {
-        for step in segment.steps.clone() {
-            *self.excess.entry(step).or_default() += excess_bytes;
-            self.kernelled.chain.steps[step as usize].scratch_bytes += excess_bytes;
-        }
-        self.search = Segments::new(&self.kernelled.chain);
-    }
-
-    /// Takes back everything that was taken in.
-    pub(crate) fn forget_excess(&mut self) {
-        for (step, bytes) in std::mem::take(&mut self.excess) {
-            self.kernelled.chain.steps[step as usize].scratch_bytes -= bytes;
-        }
-        self.search = Segments::new(&self.kernelled.chain);
     }
 
     /// The smallest peak that `count` segments are expected to have, in bytes.
@@ -103,6 +83,18 @@ impl Divisible {
     /// [`Error::Stages`] where there are not as many places to cut.
     pub fn cut(&self, count: usize) -> Result<Vec<Segment>> {
         self.parts(&self.search.best(count).ok_or_else(|| self.too_many(count))?)
+    }
+
+    /// The same where each kernel is known to need more activation memory than is expected of it, by so many bytes.
+    pub(crate) fn cut_expecting(&self, count: usize, excess: &[u64]) -> Result<Vec<Segment>> {
+        let mut chain = self.kernelled.chain.clone();
+        chain.steps.iter_mut().zip(excess).for_each(|(step, bytes)| step.scratch_bytes += bytes);
+        self.parts(&Segments::new(&chain).best(count).ok_or_else(|| self.too_many(count))?)
+    }
+
+    /// Kernels that it consists of.
+    pub(crate) fn kernels(&self) -> usize {
+        self.kernelled.nodes.len()
     }
 
     /// Moves the cut in front of a segment, by its number, to the next place: forward, or back. False where there is no such place.

@@ -3,14 +3,16 @@
 use crate::{libraries, mnist, run, test_data};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use trtforge_builder::passes::resolve_shapes;
 use trtforge_builder::{
-    BuildOptions, ByteSize, CancelFlag, Divisible, Error, Manifest, Precision, PrepareOptions, Segment, ShapeRequest,
-    Stages, digest, prepare,
+    BuildOptions, ByteSize, CancelFlag, Divisible, Error, FormMemory, Manifest, Precision, PrepareOptions, Progress,
+    Segment, ShapeRequest, Stages, digest, measure, prepare,
 };
+use trtforge_graph::segmentation::SegmentMemory;
 use trtforge_graph::{Graph, Model, Tensor};
 use trtforge_onnxruntime::{OnnxRuntime, Optimization, SessionConfig};
-use trtforge_zoo::{Options, Variant, generate};
+use trtforge_zoo::{Batch, Options, Variant, generate};
 
 fn staged(folder: &tempfile::TempDir, model: PathBuf, stages: Stages) -> BuildOptions {
     let mut options = BuildOptions::new(PrepareOptions::new(model, Precision::Fp16), folder.path().join("net.engine"));
@@ -85,6 +87,47 @@ fn more_stages_than_places_to_cut_are_refused_with_the_most_there_can_be() {
     assert!(most > 1, "{error}");
     assert!(error.hint().unwrap().contains(&format!("--stages {most}")));
     assert!(files(folder.path()).is_empty());
+}
+
+/// Hears of steps.
+#[derive(Default)]
+struct Steps(Mutex<Vec<String>>);
+
+impl Progress for Steps {
+    fn step(&self, name: &str) {
+        self.0.lock().unwrap().push(name.to_owned());
+    }
+}
+
+#[test]
+fn a_form_is_searched_for_once_and_serves_other_processes_and_batches() {
+    if !libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    generate(&Options { batch: Batch::Dynamic, ..Options::new(Variant::Ns) }).unwrap().write(&model).unwrap();
+    let measured = |batch: u64, stages: usize| {
+        let mut prepare = PrepareOptions::new(&model, Precision::Fp16);
+        prepare.batch = Some(batch);
+        let mut options = BuildOptions::new(prepare, "");
+        options.stages = Some(Stages::Count(stages));
+        options.forms = Arc::new(FormMemory::in_folder(folder.path().join("forms")));
+        let steps = Arc::new(Steps::default());
+        let progress: Arc<dyn Progress> = Arc::clone(&steps) as _;
+        let measured = measure(&options, None, &progress, &CancelFlag::default()).unwrap();
+        let searches = steps.0.lock().unwrap().iter().filter(|step| step.starts_with("form")).cloned().collect();
+        (measured, searches)
+    };
+    let (first, searches): (_, Vec<String>) = measured(1, 2);
+    assert_eq!(searches, ["form", "form for stages"]);
+    let (again, searches) = measured(1, 2);
+    assert_eq!((again, searches.len()), (first.clone(), 0));
+    let (more, searches) = measured(2, 2);
+    assert_eq!(searches.len(), 0, "one search serves all batches");
+    assert!(more.memory.total_bytes > first.memory.total_bytes);
+    let most = first.stages.iter().map(SegmentMemory::total_bytes).max();
+    assert_eq!((first.stages.len(), most), (2, Some(first.memory.total_bytes)));
 }
 
 /// A network without its plugins and in the given precision, ready to be cut.

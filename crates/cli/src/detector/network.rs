@@ -60,7 +60,9 @@ impl Network {
         let threads = if runner.threads > 0 { runner.threads } else { (processors / lanes).max(1) };
         let options = EngineOptions { threads, gpu: runner.gpu, ..EngineOptions::default() };
         let engine = options.open(path)?;
-        settings.told = if kind == FileKind::Model { told_names(path)? } else { None };
+        if kind == FileKind::Model && settings.classes.is_none() {
+            settings.told = told_names(path)?;
+        }
         let inputs = DetectorInputs::new(&engine, &settings.preprocess, runner.batch, progress)?;
         if !settings.has_preprocess {
             progress.note(

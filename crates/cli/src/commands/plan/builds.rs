@@ -1,4 +1,4 @@
-//! A model's memory by batch and precision, from real builds that are thrown away.
+//! A model's memory by precision, batch and number of stages, from real builds that are thrown away.
 
 use super::pictures::Pictures;
 use super::timed::{self, Timed};

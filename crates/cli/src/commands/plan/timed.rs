@@ -34,13 +34,14 @@ pub struct Streamed {
     pub loaded_bytes: u64,
 }
 
-/// Runs what was laid out: its engines where there is a GPU that takes them, the models that they are made of on the CPU otherwise.
+/// Runs what was laid out: its engines where the first GPU takes them, the models that they are made of on the CPU otherwise.
 ///
 /// # Errors
 /// What goes wrong in a run, or in writing to the folder of temporary files.
 pub fn time(laid_out: &LaidOut, batch: Option<u64>) -> Result<Timed> {
     let folder = tempfile::tempdir().context("no place for temporary files")?;
-    let has_gpu = Device::all().is_ok_and(|devices| devices.iter().any(|device| device.unserved().is_none()));
+    let gpu = Device::all().ok().and_then(|devices| devices.into_iter().next());
+    let has_gpu = gpu.is_some_and(|gpu| gpu.unserved().is_none());
     let file = folder.path().join(if has_gpu { "network.engine" } else { "network.onnx" });
     match has_gpu {
         true => laid_out.write_engine(&file)?,
