@@ -164,7 +164,7 @@ impl LaidOut {
         match &self.parts {
             Parts::Whole(_) => self.model.write(output).map_err(|source| Error::model(output, source)),
             Parts::Stages(network, stages) => {
-                let content = stages.iter().map(|stage| StageContent::model(&stage.segment, stage.memory));
+                let content = stages.iter().map(|stage| StageContent::model(&stage.segment));
                 StagedBundle::write(output, network, content)?.commit()
             }
         }

@@ -46,7 +46,7 @@ fn write_in_stages(prepared: &Prepared, stages: usize, output: &Path) -> Result<
     let graph = typed_graph(&OnnxRuntime::load()?, prepared.model.clone(), "stages")?;
     let network = Divisible::new(graph, &prepared.shapes);
     let segments = network.cut(stages)?;
-    let content = segments.iter().map(|segment| StageContent::model(segment, segment.estimate));
+    let content = segments.iter().map(StageContent::model);
     StagedBundle::write(output, &network, content)?.commit()
 }
 

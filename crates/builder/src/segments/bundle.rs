@@ -124,9 +124,10 @@ impl<'s> StageContent<'s> {
         Self { segment: &stage.segment, memory: stage.memory, bytes: Box::new(bytes), extension: "engine" }
     }
 
-    /// The model that its engine is made of, for ONNX Runtime; `memory` is what the engine takes, or is expected to.
-    pub(crate) fn model(segment: &'s Segment, memory: SegmentMemory) -> Result<Self> {
+    /// The model that its engine is made of, for ONNX Runtime, which holds the weights as they are in the file.
+    pub(crate) fn model(segment: &'s Segment) -> Result<Self> {
         let bytes = segment.model.to_bytes().map_err(Error::pass("stages"))?;
+        let memory = SegmentMemory { weights_bytes: segment.model.weights_bytes(), ..segment.estimate };
         Ok(Self { segment, memory, bytes: Box::new(bytes), extension: "onnx" })
     }
 }

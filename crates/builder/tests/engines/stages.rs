@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use trtforge_builder::passes::resolve_shapes;
 use trtforge_builder::{
     BuildOptions, ByteSize, CancelFlag, Divisible, Error, FormMemory, Manifest, Precision, PrepareOptions, Progress,
-    Segment, ShapeRequest, Stages, digest, measure, prepare,
+    Segment, ShapeRequest, Stages, digest, lay_out, measure, prepare, quantize,
 };
 use trtforge_graph::segmentation::SegmentMemory;
 use trtforge_graph::{Graph, Model, Tensor};
@@ -128,6 +128,37 @@ fn a_form_is_searched_for_once_and_serves_other_processes_and_batches() {
     assert!(more.memory.total_bytes > first.memory.total_bytes);
     let most = first.stages.iter().map(SegmentMemory::total_bytes).max();
     assert_eq!((first.stages.len(), most), (2, Some(first.memory.total_bytes)));
+}
+
+/// ONNX Runtime holds what a file holds, whatever an engine of it would: what a bundle says of its models is what a budget is held against.
+#[test]
+fn models_of_stages_weigh_what_their_bundle_says() {
+    if !libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (model, bundle) = (folder.path().join("model.onnx"), folder.path().join("stages.onnx"));
+    generate(&Options::new(Variant::Ns)).unwrap().write(&model).unwrap();
+    let check = |made: &str| {
+        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&bundle).unwrap()).unwrap();
+        let stages = written["stages"].as_array().unwrap();
+        assert_eq!(stages.len(), 3);
+        for stage in stages {
+            let file = folder.path().join(stage["file"].as_str().unwrap());
+            assert_eq!(stage["weights_bytes"], Model::read(&file).unwrap().weights_bytes(), "{made}");
+        }
+    };
+    for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+        let mut options = BuildOptions::new(PrepareOptions::new(&model, precision), "");
+        (options.stages, options.lean) = (Some(Stages::Count(3)), false);
+        let progress: Arc<dyn Progress> = Arc::new(());
+        let laid_out = lay_out(&options, &progress, &CancelFlag::default()).unwrap();
+        laid_out.write_model(&bundle).unwrap();
+        check(&format!("{precision}, built"));
+    }
+    let options = PrepareOptions::new(&model, Precision::Fp16);
+    quantize(&options, Some(3), &bundle, &(), &CancelFlag::default()).unwrap();
+    check("rewritten only");
 }
 
 /// A network without its plugins and in the given precision, ready to be cut.
