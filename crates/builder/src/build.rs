@@ -14,13 +14,13 @@ use crate::precision::{NodePrecision, Precision, PrecisionCounts, PrecisionRow};
 use crate::prepare::{PrepareOptions, Prepared};
 use crate::quantize::write_model;
 use crate::samples::SampleSource;
-use crate::segments::Stages;
-use crate::segments::bundle;
+use crate::segments::{self, Stages, bundle};
 use crate::size::ByteSize;
 use crate::stage::Stage;
 use crate::verify::Verification;
 use crate::written::Written;
 use crate::{CancelFlag, Error, Progress, Result, digest};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -96,6 +96,7 @@ impl BuildOptions {
             workspace_bytes: self.workspace_bytes(),
             auxiliary_streams: self.auxiliary_streams,
             compute_capabilities: self.compute_capabilities.clone(),
+            formats: BTreeMap::new(),
         }
     }
 
@@ -244,7 +245,7 @@ pub(crate) fn fingerprint(options: &BuildOptions, inputs: &InputDigests, librari
         "lean": options.lean,
         "workspace": options.workspace_bytes(),
         "memory_budget": options.memory_budget,
-        "stages": options.stages.map(|stages| stages.to_string()),
+        "stages": options.stages.map(|stages| (stages.to_string(), segments::REVISION)),
         "auxiliary_streams": options.auxiliary_streams,
         "compute_capabilities": options.compute_capabilities,
         "floor": options.floor(),

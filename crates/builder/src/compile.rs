@@ -4,12 +4,12 @@ use crate::passes::ResolvedShapes;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use trtforge_graph::Model;
 use trtforge_tensorrt::{
-    Builder, BuilderConfig, Built, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine, TensorRt,
-    Weights,
+    Builder, BuilderConfig, Built, Flow, MemoryPool, MemoryTotals, Network, ProgressEvent, SerializedEngine,
+    TensorFormat, TensorRt, Weights,
 };
 
 /// Tensors from this size on are handed to TensorRT in place instead of through protobuf.
@@ -27,6 +27,8 @@ pub struct CompileOptions {
     pub auxiliary_streams: u32,
     /// Compute capabilities such as `8.6`; empty for TensorRT's default.
     pub compute_capabilities: Vec<String>,
+    /// Inputs and outputs whose elements do not lie in row-major order.
+    pub formats: BTreeMap<String, TensorFormat>,
 }
 
 /// A compiled engine, not yet written.
@@ -118,6 +120,7 @@ fn attempt(
     watch.cancel.check()?;
     watch.progress.step(Stage::Parse.name());
     timings.measure(Stage::Parse, || parse(&mut network, model))?;
+    options.formats.iter().try_for_each(|(tensor, format)| network.set_format(tensor, *format))?;
     let mut config = configure(&builder, options, shapes, watch.progress, watch.cancel)?;
     watch.progress.step(Stage::Compile.name());
     let Built { engine, report } = timings.measure(Stage::Compile, || builder.build(&mut network, &mut config))?;

@@ -55,7 +55,7 @@ impl Parts {
         if let Some(stages) = options.stages {
             let graph = typed_graph(&libraries.onnxruntime, model.clone(), "stages")?;
             let network = Divisible::new(graph, shapes);
-            let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &compile_options, watch };
+            let compiler = StageCompiler::new(&libraries.tensorrt, &compile_options, watch);
             let budget = options.memory_budget.map(ByteSize::bytes);
             let compiled = compiler.compile(&network, stages, budget, timings)?;
             let memory = peak_memory(&compiled);

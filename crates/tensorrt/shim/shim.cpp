@@ -88,6 +88,11 @@ int32_t trtforge_engine_tensor_mode(nvinfer1::ICudaEngine const *engine,
   return static_cast<int32_t>(engine->getTensorIOMode(name));
 }
 
+int32_t trtforge_engine_tensor_format(nvinfer1::ICudaEngine const *engine,
+                                      char const *name) noexcept {
+  return static_cast<int32_t>(engine->getTensorFormat(name));
+}
+
 int64_t trtforge_engine_weights_bytes(nvinfer1::ICudaEngine const *engine) noexcept {
   return engine->getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE);
 }

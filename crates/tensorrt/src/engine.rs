@@ -11,9 +11,10 @@ use trtx_sys::{OptProfileSelector, nvinfer1};
 use crate::dimensions::from_raw;
 use crate::runtime::RuntimeHandle;
 use crate::shim::{
-    c_string, copied, trtforge_engine_tensor_mode, trtforge_engine_tensor_type, trtforge_engine_weights_bytes,
+    c_string, copied, trtforge_engine_tensor_format, trtforge_engine_tensor_mode, trtforge_engine_tensor_type,
+    trtforge_engine_weights_bytes,
 };
-use crate::{ContextMemory, DataType, Error, ExecutionContext, Result};
+use crate::{ContextMemory, DataType, Error, ExecutionContext, Result, TensorFormat};
 
 /// Whether a tensor goes in or comes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub struct IoTensor {
     pub data_type: DataType,
     /// Elements per dimension, -1 where it is open.
     pub dimensions: Vec<i64>,
+    /// Order of its elements in memory.
+    pub format: TensorFormat,
 }
 
 /// Shapes of one input in one profile.
@@ -91,10 +94,11 @@ impl Engine {
         // SAFETY: the name is null or lives in the engine.
         let text = unsafe { copied(name)? };
         // SAFETY: the engine lives, and the name is its own and not null.
-        let (mode, number, dimensions) = unsafe {
+        let (mode, number, format, dimensions) = unsafe {
             (
                 trtforge_engine_tensor_mode(self.raw(), name),
                 trtforge_engine_tensor_type(self.raw(), name),
+                trtforge_engine_tensor_format(self.raw(), name),
                 self.raw().getTensorShape(name),
             )
         };
@@ -108,6 +112,7 @@ impl Engine {
             mode,
             data_type: DataType::from_number(number),
             dimensions: from_raw(&dimensions).unwrap_or_default(),
+            format: TensorFormat::from_number(format),
         })
     }
 

@@ -47,6 +47,7 @@ mod progress;
 mod runtime;
 mod serialized;
 mod shim;
+mod tensor_format;
 #[cfg(feature = "enterprise")]
 mod timing_cache;
 mod turn;
@@ -72,6 +73,7 @@ pub use profile::{OptimizationProfile, ShapeRange};
 pub use progress::{Flow, Progress, ProgressEvent};
 pub use runtime::{EngineFault, Runtime, Validity};
 pub use serialized::SerializedEngine;
+pub use tensor_format::TensorFormat;
 #[cfg(feature = "enterprise")]
 pub use timing_cache::TimingCache;
 pub use version::Version;

@@ -18,7 +18,7 @@ use crate::builder::BuilderHandle;
 use crate::dimensions::from_raw;
 use crate::logger::LogMark;
 use crate::shim::{address, c_absolute_path, c_string, copied, trtforge_tensor_type};
-use crate::{DataType, Diagnostic, DiagnosticCode, Error, Result, diagnostic};
+use crate::{DataType, Diagnostic, DiagnosticCode, Error, Result, TensorFormat, diagnostic};
 
 /// An input or output of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +196,26 @@ impl Network {
         let count = self.raw.getNbOutputs();
         // SAFETY: TensorRT returns null or a tensor that lives as long as the network.
         (0..count).filter_map(|index| unsafe { describe(self.raw.getOutput(index)) }).collect()
+    }
+
+    /// Has the elements of an input or output lie in memory in this order, and in no other.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`] when it is neither. That a format does not go with a tensor's type or rank is an error of the build.
+    pub fn set_format(&mut self, name: &str, format: TensorFormat) -> Result<()> {
+        let inputs = (0..self.raw.getNbInputs()).map(|index| self.raw.getInput(index));
+        let outputs = (0..self.raw.getNbOutputs()).map(|index| self.raw.getOutput(index));
+        for tensor in inputs.chain(outputs).filter(|tensor| !tensor.is_null()) {
+            // SAFETY: not null, and alive as long as the network, which is borrowed for writing; nothing else points to it here.
+            let tensor = unsafe { Pin::new_unchecked(&mut *tensor) };
+            // SAFETY: the name lives in the tensor.
+            if unsafe { copied(tensor.getName()) }.as_deref() == Some(name) {
+                tensor.setAllowedFormats(format.alone());
+                return Ok(());
+            }
+        }
+        let tensors = self.inputs().into_iter().chain(self.outputs()).map(|it| it.name).collect();
+        Err(Error::NoSuchTensor { name: name.to_owned(), tensors })
     }
 
     /// Number of TensorRT layers, before any are fused.

@@ -63,6 +63,7 @@ unsafe extern "C" {
     pub(crate) fn trtforge_tensor_type(tensor: *const nvinfer1::ITensor) -> i32;
     pub(crate) fn trtforge_engine_tensor_type(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
     pub(crate) fn trtforge_engine_tensor_mode(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
+    pub(crate) fn trtforge_engine_tensor_format(engine: *const nvinfer1::ICudaEngine, name: *const c_char) -> i32;
     pub(crate) fn trtforge_engine_weights_bytes(engine: *const nvinfer1::ICudaEngine) -> i64;
     #[cfg(not(feature = "enterprise"))]
     pub(crate) fn trtforge_engine_validity(

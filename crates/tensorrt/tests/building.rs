@@ -9,6 +9,7 @@ use support::onnx::{self, FLOAT, FLOAT16, Graph, int_attribute, node, value};
 use support::{model, ready, tensorrt};
 use trtforge_tensorrt::{
     BuilderFlag, Built, DataType, Error, Flow, MemoryPool, ProfileFault, ProfilingVerbosity, ProgressEvent,
+    TensorFormat,
 };
 
 const WORKSPACE: u64 = 512 << 20;
@@ -36,6 +37,32 @@ fn fixed_shapes() {
         assert_eq!(config.memory_pool_limit(MemoryPool::Workspace), WORKSPACE);
         check(&builder.build(&mut network, &mut config).expect("an engine"));
     }
+}
+
+#[test]
+fn elements_lie_in_the_order_asked_for() {
+    let Some(tensorrt) = tensorrt() else { return };
+    let Some(bytes) = model("superres_10.onnx") else { return };
+    let built = |format: Option<TensorFormat>| {
+        let (builder, mut network, mut config) = ready(tensorrt, &bytes);
+        let input = network.inputs().remove(0);
+        let shape: Vec<i64> = input.dimensions.iter().map(|&it| if it == -1 { 1 } else { it }).collect();
+        let mut profile = builder.profile().expect("a profile");
+        profile.set_shape(&input.name, &shape, &shape, &shape).expect("shapes in order");
+        config.add_profile(profile).expect("a profile that fits");
+        format.map(|format| network.set_format(&input.name, format).expect("an input"));
+        builder.build(&mut network, &mut config)
+    };
+    let plain = built(None).expect("an engine");
+    let linear = built(Some(TensorFormat::Linear)).expect("an engine");
+    assert_eq!(plain.engine.len(), linear.engine.len(), "linear is what TensorRT takes unasked");
+    let channels_last = built(Some(TensorFormat::Hwc)).expect("an engine");
+    assert_ne!(plain.engine.len(), channels_last.engine.len());
+    let error = built(Some(TensorFormat::Hwc16)).expect_err("no format of 32-bit floating point");
+    assert!(matches!(error, Error::Build { .. }), "{error:?}");
+    let (_, mut network, _) = ready(tensorrt, &bytes);
+    let error = network.set_format("nothing", TensorFormat::Hwc).expect_err("no such tensor");
+    assert!(matches!(&error, Error::NoSuchTensor { tensors, .. } if tensors.len() == 2), "{error:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::precision::Precision;
 use crate::prepare::{PrepareOptions, convert_for_memory, prepare, typed_graph};
 use crate::quantization::existing::{Existing, recognise};
 use crate::samples::SampleSource;
+use crate::segments::REVISION;
 use crate::stage::{Stage, Timings};
 use crate::{CancelFlag, Error, Progress, Result, counted, digest, format_bytes};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub(crate) fn find(options: &BuildOptions, libraries: &Libraries, watch: &Watch<
     let key = fingerprint(options, InputDigests::start(&options.prepare).wait()?, libraries);
     let Some(whole) = remembered(options, key.clone(), || search(options, libraries, watch))? else { return Ok(None) };
     let Some(stages) = stages else { return Ok(Some(whole)) };
-    remembered(options, digest::of_bytes(format!("{key} {stages}").as_bytes()), || {
+    remembered(options, digest::of_bytes(format!("{key} {stages} {REVISION}").as_bytes()), || {
         let network = Network::of(&options.prepare, &libraries.onnxruntime, watch.cancel)?;
         network.map(|network| stages::refine(whole, stages, &network, options, libraries, watch)).transpose()
     })

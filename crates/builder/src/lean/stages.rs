@@ -8,8 +8,7 @@ use crate::build::{BuildOptions, Libraries};
 use crate::compile::Watch;
 use crate::form::{Banding, LeanForm};
 use crate::prepare::typed_graph;
-use crate::segments::{Divisible, StageCompiler, Stages, peak, worthwhile};
-use crate::stage::Timings;
+use crate::segments::{Divisible, StageCompiler, Stages, worthwhile};
 use crate::{Error, Progress, Result, format_bytes};
 use std::sync::Arc;
 use trtforge_graph::Graph;
@@ -39,10 +38,11 @@ pub(super) fn refine(
     };
     let silent: Arc<dyn Progress> = Arc::new(());
     let quiet = Watch { progress: &silent, cancel: watch.cancel };
-    let compiler = StageCompiler { tensorrt: &libraries.tensorrt, options: &options.compile_options(), watch: &quiet };
+    let compile_options = options.compile_options();
+    let compiler = StageCompiler::new(&libraries.tensorrt, &compile_options, &quiet);
     let built = |bandings: &[Banding]| -> Result<u64> {
         let network = Divisible::new(banded(&plain, bandings)?, &network.shapes);
-        Ok(peak(&compiler.cut(&network, count, None, &mut Timings::default())?))
+        compiler.least_peak(&network, count)
     };
     let before = built(&best)?;
     let (mut least, most) = (before, best.len() * BANDS.len());

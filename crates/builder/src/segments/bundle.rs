@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use trtforge_graph::Dimension;
 use trtforge_graph::segmentation::SegmentMemory;
+use trtforge_tensorrt::TensorFormat;
 
 /// The layout that is written.
 const VERSION: u32 = 1;
@@ -42,6 +43,9 @@ struct Tensor {
     name: String,
     element: String,
     dimensions: Vec<Size>,
+    /// The order of its elements in memory, where that is not row-major.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,21 +118,42 @@ pub(crate) struct StageContent<'s> {
     segment: &'s Segment,
     memory: SegmentMemory,
     bytes: Box<dyn AsRef<[u8]> + 's>,
-    extension: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Engine,
+    Model,
+}
+
+impl Kind {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Model => "onnx",
+        }
+    }
+
+    /// A tensor as the bundle tells of it. Those of a model lie in row-major order.
+    fn tensor(self, tensor: &SegmentTensor) -> Tensor {
+        let is_told = self == Self::Engine && tensor.format != TensorFormat::Linear;
+        Tensor { format: is_told.then(|| tensor.format.to_string()), ..self::tensor(tensor) }
+    }
 }
 
 impl<'s> StageContent<'s> {
     /// Its engine.
     pub(crate) fn engine(stage: &'s CompiledStage) -> Self {
         let bytes: &[u8] = &stage.compiled.engine;
-        Self { segment: &stage.segment, memory: stage.memory, bytes: Box::new(bytes), extension: "engine" }
+        Self { segment: &stage.segment, memory: stage.memory, bytes: Box::new(bytes), kind: Kind::Engine }
     }
 
     /// The model that its engine is made of, for ONNX Runtime, which holds the weights as they are in the file.
     pub(crate) fn model(segment: &'s Segment) -> Result<Self> {
         let bytes = segment.model.to_bytes().map_err(Error::pass("stages"))?;
         let memory = SegmentMemory { weights_bytes: segment.model.weights_bytes(), ..segment.estimate };
-        Ok(Self { segment, memory, bytes: Box::new(bytes), extension: "onnx" })
+        Ok(Self { segment, memory, bytes: Box::new(bytes), kind: Kind::Model })
     }
 }
 
@@ -136,9 +161,9 @@ fn write_stage(output: &Path, number: usize, stage: &StageContent<'_>) -> Result
     let bytes = (*stage.bytes).as_ref();
     let sha256 = digest::of_bytes(bytes);
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let file = format!("{stem}.stage{number}-{}.{}", &sha256[..NAME_DIGITS], stage.extension);
+    let file = format!("{stem}.stage{number}-{}.{}", &sha256[..NAME_DIGITS], stage.kind.extension());
     let staged = StagedFile::write(&output.with_file_name(&file), bytes)?;
-    let tensors = |tensors: &[SegmentTensor]| tensors.iter().map(tensor).collect();
+    let tensors = |tensors: &[SegmentTensor]| tensors.iter().map(|tensor| stage.kind.tensor(tensor)).collect();
     let entry = Entry {
         file,
         sha256,
@@ -169,7 +194,7 @@ fn tensor(tensor: &SegmentTensor) -> Tensor {
         Dimension::Unknown => Size::Open(String::new()),
     };
     let dimensions = tensor.ty.shape.iter().flatten().map(size).collect();
-    Tensor { name: tensor.name.clone(), element: tensor.ty.element.to_string(), dimensions }
+    Tensor { name: tensor.name.clone(), element: tensor.ty.element.to_string(), dimensions, format: None }
 }
 
 fn described(network: &Divisible, input: &SegmentTensor) -> Input {

@@ -4,7 +4,9 @@ use super::{Divisible, Segment};
 use crate::compile::{CompileOptions, Compiled, Watch, compile};
 use crate::manifest::MemoryInfo;
 use crate::stage::Timings;
-use crate::{Result, format_bytes};
+use crate::{Error, Result, format_bytes};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -21,6 +23,8 @@ const CORRECTIONS: usize = 3;
 const MOST_MOVES: usize = 8;
 /// Most cuts that are moved at a time.
 const MOST_PASSED_ON: usize = 3;
+/// Stored tensors from this size on are weights: the memory of an engine depends on their types and shapes alone.
+const WEIGHTS_BYTES: usize = 4096;
 /// The share of the peak that one more stage has to save where no budget says when it is enough.
 const LEAST_SAVING: f64 = 0.05;
 
@@ -66,14 +70,28 @@ pub(crate) struct CompiledStage {
     pub(crate) memory: SegmentMemory,
 }
 
-/// Compiles the segments of a network.
-pub(crate) struct StageCompiler<'a> {
-    pub(crate) tensorrt: &'a TensorRt,
-    pub(crate) options: &'a CompileOptions,
-    pub(crate) watch: &'a Watch<'a>,
+/// A segment and what its engine takes.
+struct Weighed {
+    segment: Segment,
+    memory: SegmentMemory,
+    /// Its engine, where it was not weighed before.
+    compiled: Option<Compiled>,
 }
 
-impl StageCompiler<'_> {
+/// Compiles the segments of networks. What a segment takes is remembered: cuts and forms that are compared have most of them in common.
+pub(crate) struct StageCompiler<'a> {
+    tensorrt: &'a TensorRt,
+    options: &'a CompileOptions,
+    watch: &'a Watch<'a>,
+    /// Weights and activation of segments, by their digests.
+    weighed: RefCell<HashMap<String, (u64, u64)>>,
+}
+
+impl<'a> StageCompiler<'a> {
+    pub(crate) fn new(tensorrt: &'a TensorRt, options: &'a CompileOptions, watch: &'a Watch<'a>) -> Self {
+        Self { tensorrt, options, watch, weighed: RefCell::default() }
+    }
+
     /// Compiles `network` in that many stages. Where the number is open: in the fewest that fit `budget`; where none do, in those with the smallest peak.
     pub(crate) fn compile(
         &self,
@@ -82,15 +100,21 @@ impl StageCompiler<'_> {
         budget: Option<u64>,
         timings: &mut Timings,
     ) -> Result<Vec<CompiledStage>> {
-        match (stages, budget) {
+        let weighed = match (stages, budget) {
             (Stages::Count(count), _) => self.cut(network, count, None, timings),
             (Stages::Auto, None) => self.cut(network, worthwhile(network)?, None, timings),
             (Stages::Auto, Some(budget)) => self.fitting(network, budget, timings),
-        }
+        };
+        weighed?.into_iter().map(|stage| self.finish(stage, timings)).collect()
     }
 
-    fn fitting(&self, network: &Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
-        let mut best: Option<Vec<CompiledStage>> = None;
+    /// What the stage that takes most takes, of `count`.
+    pub(crate) fn least_peak(&self, network: &Divisible, count: usize) -> Result<u64> {
+        Ok(peak(&self.cut(network, count, None, &mut Timings::default())?))
+    }
+
+    fn fitting(&self, network: &Divisible, budget: u64, timings: &mut Timings) -> Result<Vec<Weighed>> {
+        let mut best: Option<Vec<Weighed>> = None;
         for count in 2..=network.most().min(MOST_STAGES) {
             // The estimate leaves out gaps between tensors and nothing else, so what it says is too much is too much.
             let hopeless = network.expected_peak(count).is_none_or(|bytes| bytes > budget);
@@ -114,14 +138,14 @@ impl StageCompiler<'_> {
 
     /// Cuts and compiles; where the worst stage takes more than was expected of it, cuts anew with that in mind, and keeps the best. Goes no further once it takes no more
     /// than is `enough`.
-    pub(crate) fn cut(
+    fn cut(
         &self,
         network: &Divisible,
         count: usize,
         enough: Option<u64>,
         timings: &mut Timings,
-    ) -> Result<Vec<CompiledStage>> {
-        let is_enough = |stages: &[CompiledStage]| enough.is_some_and(|enough| peak(stages) <= enough);
+    ) -> Result<Vec<Weighed>> {
+        let is_enough = |stages: &[Weighed]| enough.is_some_and(|enough| peak(stages) <= enough);
         let mut best = self.stages(network.cut(count)?, timings)?;
         let (mut last, mut excess) = (None, vec![0; network.kernels()]);
         for _ in 0..CORRECTIONS {
@@ -149,19 +173,14 @@ impl StageCompiler<'_> {
     }
 
     /// Moves the cuts of the stage that takes most by one place, alone or with those beyond, as long as that makes the peak smaller.
-    fn even_out(
-        &self,
-        network: &Divisible,
-        mut stages: Vec<CompiledStage>,
-        timings: &mut Timings,
-    ) -> Result<Vec<CompiledStage>> {
+    fn even_out(&self, network: &Divisible, mut stages: Vec<Weighed>, timings: &mut Timings) -> Result<Vec<Weighed>> {
         for _ in 0..MOST_MOVES {
             let most = peak(&stages);
             let Some(worst) = stages.iter().position(|stage| stage.memory.total_bytes() == most) else { break };
             // Its beginning comes later, or its end sooner; what it gives away may be passed on.
             let later = (1..=worst).rev().take(MOST_PASSED_ON).map(|first| (first..=worst, true));
             let sooner = (worst + 1..stages.len()).take(MOST_PASSED_ON).map(|last| (worst + 1..=last, false));
-            let mut least: Option<(u64, usize, Vec<CompiledStage>)> = None;
+            let mut least: Option<(u64, usize, Vec<Weighed>)> = None;
             for (cuts, forward) in later.chain(sooner) {
                 let below = least.as_ref().map_or(most, |(least, ..)| *least);
                 if let Some(changed) = self.moved(network, &stages, cuts.clone(), forward, below, timings)? {
@@ -178,48 +197,74 @@ impl StageCompiler<'_> {
     fn moved(
         &self,
         network: &Divisible,
-        stages: &[CompiledStage],
+        stages: &[Weighed],
         cuts: RangeInclusive<usize>,
         forward: bool,
         below: u64,
         timings: &mut Timings,
-    ) -> Result<Option<Vec<CompiledStage>>> {
+    ) -> Result<Option<Vec<Weighed>>> {
         let mut steps: Vec<_> = stages.iter().map(|stage| stage.segment.steps.clone()).collect();
         if !cuts.clone().all(|cut| network.move_cut(&mut steps, cut, forward)) {
             return Ok(None);
         }
         let Some(segments) = network.cut_at(&steps)? else { return Ok(None) };
-        let mut compiled = Vec::new();
+        let mut weighed = Vec::new();
         for segment in segments.into_iter().skip(cuts.start() - 1).take(cuts.count() + 1) {
-            let stage = self.stage(segment, timings)?;
+            let stage = self.weigh(segment, timings)?;
             if stage.memory.total_bytes() >= below {
                 return Ok(None);
             }
-            compiled.push(stage);
+            weighed.push(stage);
         }
-        Ok(Some(compiled))
+        Ok(Some(weighed))
     }
 
-    fn stages(&self, segments: Vec<Segment>, timings: &mut Timings) -> Result<Vec<CompiledStage>> {
+    fn stages(&self, segments: Vec<Segment>, timings: &mut Timings) -> Result<Vec<Weighed>> {
         let count = segments.len();
         let mut stages = Vec::with_capacity(count);
         for (number, segment) in (1..).zip(segments) {
             self.watch.progress.step(&format!("stage {number} of {count}"));
-            stages.push(self.stage(segment, timings)?);
+            stages.push(self.weigh(segment, timings)?);
             self.watch.cancel.check()?;
         }
         Ok(stages)
     }
 
-    fn stage(&self, segment: Segment, timings: &mut Timings) -> Result<CompiledStage> {
-        let compiled = compile(self.tensorrt, &segment.model, &segment.shapes, self.options, timings, self.watch)?;
-        let memory = SegmentMemory {
-            weights_bytes: compiled.memory.weights_bytes.unwrap_or_else(|| segment.model.weights_bytes()),
-            activation_bytes: compiled.memory.activation_bytes.unwrap_or_default(),
+    fn weigh(&self, segment: Segment, timings: &mut Timings) -> Result<Weighed> {
+        let digest = digest(&segment)?;
+        let of = |(weights_bytes, activation_bytes), segment: &Segment| SegmentMemory {
+            weights_bytes,
+            activation_bytes,
             boundary_bytes: segment.boundary_bytes,
         };
+        let known = self.weighed.borrow().get(&digest).copied();
+        if let Some(known) = known {
+            return Ok(Weighed { memory: of(known, &segment), segment, compiled: None });
+        }
+        let compiled = self.engine(&segment, timings)?;
+        let weights = compiled.memory.weights_bytes.unwrap_or_else(|| segment.model.weights_bytes());
+        let found = (weights, compiled.memory.activation_bytes.unwrap_or_default());
+        self.weighed.borrow_mut().insert(digest, found);
+        Ok(Weighed { memory: of(found, &segment), segment, compiled: Some(compiled) })
+    }
+
+    fn finish(&self, Weighed { segment, memory, compiled }: Weighed, timings: &mut Timings) -> Result<CompiledStage> {
+        let compiled = compiled.map_or_else(|| self.engine(&segment, timings), Ok)?;
         Ok(CompiledStage { segment, compiled, memory })
     }
+
+    fn engine(&self, segment: &Segment, timings: &mut Timings) -> Result<Compiled> {
+        let options = CompileOptions { formats: segment.formats(), ..self.options.clone() };
+        compile(self.tensorrt, &segment.model, &segment.shapes, &options, timings, self.watch)
+    }
+}
+
+/// Digest of all that the memory of a segment's engine depends on: everything but the values of its weights.
+fn digest(segment: &Segment) -> Result<String> {
+    let (skeleton, weights) = segment.model.split_weights(WEIGHTS_BYTES).map_err(Error::pass("stages"))?;
+    drop(weights);
+    let asked = format!("{:?} {:?}", segment.shapes.ranges, segment.formats());
+    Ok(crate::digest::of_bytes(&[&skeleton, asked.as_bytes()].concat()))
 }
 
 /// The number of stages beyond which one more is expected to save little.
@@ -233,7 +278,7 @@ pub(crate) fn worthwhile(network: &Divisible) -> Result<usize> {
 }
 
 /// What the stage that takes most takes.
-pub(crate) fn peak(stages: &[CompiledStage]) -> u64 {
+fn peak(stages: &[Weighed]) -> u64 {
     stages.iter().map(|stage| stage.memory.total_bytes()).max().unwrap_or(0)
 }
 

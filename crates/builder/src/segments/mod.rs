@@ -8,17 +8,26 @@ pub(crate) mod bundle;
 mod chain;
 mod compile;
 mod dimensions;
+mod formats;
 
 use crate::passes::ResolvedShapes;
 use crate::{Error, Result};
-pub(crate) use compile::{CompiledStage, StageCompiler, peak, peak_memory, worthwhile};
+pub(crate) use compile::{CompiledStage, StageCompiler, peak_memory, worthwhile};
 pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
+use formats::{Steps, between};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use trtforge_graph::segmentation::{SegmentMemory, Segmentation, Segments};
-use trtforge_graph::{Boundary, Graph, Model, NodeId, TensorType, ValueId, ValueType, segment, segment_boundary};
+use trtforge_graph::{
+    Boundary, Graph, Model, NodeId, Producer, TensorType, ValueId, ValueType, segment, segment_boundary,
+};
+use trtforge_tensorrt::TensorFormat;
+
+/// Counts changes of where networks are cut and how segments are compiled: figures and forms found before one do not hold after it.
+pub(crate) const REVISION: u32 = 2;
 
 /// A segment of a network.
 pub struct Segment {
@@ -38,6 +47,15 @@ pub struct Segment {
     pub boundary_bytes: u64,
 }
 
+impl Segment {
+    /// Formats of inputs and outputs whose elements do not lie in row-major order.
+    fn formats(&self) -> BTreeMap<String, TensorFormat> {
+        let tensors = self.inputs.iter().chain(&self.outputs);
+        let other = tensors.filter(|tensor| tensor.format != TensorFormat::Linear);
+        other.map(|tensor| (tensor.name.clone(), tensor.format)).collect()
+    }
+}
+
 /// A value between segments, or an input or output of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentTensor {
@@ -45,6 +63,8 @@ pub struct SegmentTensor {
     pub name: String,
     /// Its type; open dimensions have names that inputs of the whole have.
     pub ty: TensorType,
+    /// The order of its elements in memory, between engines.
+    pub format: TensorFormat,
 }
 
 /// A network that can be cut.
@@ -53,6 +73,7 @@ pub struct Divisible {
     shapes: ResolvedShapes,
     open: OpenDimensions,
     kernelled: Kernelled,
+    steps: Steps,
     search: Segments,
 }
 
@@ -61,8 +82,9 @@ impl Divisible {
     pub fn new(graph: Graph, shapes: &ResolvedShapes) -> Self {
         let open = OpenDimensions::of(&graph, shapes);
         let kernelled = Kernelled::of(&graph, &open);
+        let steps = Steps::of(&graph, &kernelled.nodes);
         let search = Segments::new(&kernelled.chain);
-        Self { graph, shapes: shapes.clone(), open, kernelled, search }
+        Self { graph, shapes: shapes.clone(), open, kernelled, steps, search }
     }
 
     /// The most segments that it can be cut into.
@@ -151,8 +173,11 @@ impl Divisible {
     }
 
     fn tensor(&self, value: ValueId) -> Option<SegmentTensor> {
-        let value = self.graph.value(value);
-        Some(SegmentTensor { name: value.name.clone(), ty: value.ty.as_ref().and_then(ValueType::tensor)?.clone() })
+        let told = self.graph.value(value);
+        let is_external = told.producer == Producer::GraphInput || told.is_output;
+        let format = if is_external { TensorFormat::Linear } else { between(&self.graph, &self.steps, value) };
+        let ty = told.ty.as_ref().and_then(ValueType::tensor)?.clone();
+        Some(SegmentTensor { name: told.name.clone(), ty, format })
     }
 
     /// Bytes of boundary values that are held while each segment runs: from the segment that makes them, or first reads them, to

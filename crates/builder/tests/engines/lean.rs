@@ -2,6 +2,7 @@
 
 use crate::libraries;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use trtforge_builder::form::{Choice, LeanForm, Search};
 use trtforge_builder::int8::Form;
@@ -44,7 +45,12 @@ fn typed(runtime: &OnnxRuntime, model: &Model) -> Graph {
 }
 
 fn bytes(tensorrt: &TensorRt, model: &Model) -> Result<u64> {
-    let options = CompileOptions { workspace_bytes: 1 << 30, auxiliary_streams: 0, compute_capabilities: vec![] };
+    let options = CompileOptions {
+        workspace_bytes: 1 << 30,
+        auxiliary_streams: 0,
+        compute_capabilities: vec![],
+        formats: BTreeMap::new(),
+    };
     let (progress, cancel): (Arc<dyn Progress>, _) = (Arc::new(()), CancelFlag::default());
     let watch = Watch { progress: &progress, cancel: &cancel };
     let compiled = compile(tensorrt, model, &ResolvedShapes::default(), &options, &mut Timings::default(), &watch)?;

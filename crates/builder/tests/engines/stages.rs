@@ -130,6 +130,46 @@ fn a_form_is_searched_for_once_and_serves_other_processes_and_batches() {
     assert_eq!((first.stages.len(), most), (2, Some(first.memory.total_bytes)));
 }
 
+/// What goes from stage to stage lies as convolutions read it; what comes from outside and goes there lies as files hold it.
+#[test]
+fn values_between_engines_lie_as_convolutions_read_them() {
+    if !libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    generate(&Options::new(Variant::Ns)).unwrap().write(&model).unwrap();
+    for precision in [Precision::Fp16, Precision::Int8] {
+        let mut options = BuildOptions::new(PrepareOptions::new(&model, precision), folder.path().join("net.engine"));
+        (options.stages, options.lean, options.verify) = (Some(Stages::Count(3)), false, false);
+        (options.prepare.int8.search, options.prepare.sample_count) = (false, Some(1));
+        run(&options).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&options.output).unwrap()).unwrap();
+        let mut formats: HashMap<String, (String, u64)> = HashMap::new();
+        for stage in written["stages"].as_array().unwrap() {
+            let tensors = |key: &str| stage[key].as_array().unwrap().clone();
+            for tensor in tensors("inputs").into_iter().chain(tensors("outputs")) {
+                let name = tensor["name"].as_str().unwrap().to_owned();
+                let channels = tensor["dimensions"][1].as_u64().unwrap_or_default();
+                let told = tensor["format"].as_str().unwrap_or("linear");
+                let format = format!("{} {told}", tensor["element"].as_str().unwrap());
+                assert_eq!(formats.entry(name).or_insert((format.clone(), channels)).0, format);
+            }
+        }
+        for end in ["images", "scores", "boxes"] {
+            assert_eq!(formats.remove(end).unwrap().0, "float32 linear");
+        }
+        assert!(formats.len() > 1, "{formats:?}");
+        for (name, (format, channels)) in formats {
+            let expected: &[&str] = match channels % 16 {
+                0 => &["float16 hwc", "int8 hwc16"],
+                _ => &["float16 hwc", "int8 linear"],
+            };
+            assert!(expected.contains(&format.as_str()), "{name} of {channels} channels: {format}");
+        }
+    }
+}
+
 /// ONNX Runtime holds what a file holds, whatever an engine of it would: what a bundle says of its models is what a budget is held against.
 #[test]
 fn models_of_stages_weigh_what_their_bundle_says() {

@@ -2,6 +2,7 @@
 
 use crate::quantized::{ZeroPoint, dequantize, int8_weights, pair, worst_sqnr};
 use crate::small_model::{SmallModel, count, numbers, run, runtime, typed};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use trtforge_builder::quantization::existing::{Existing, recognise, settle};
 use trtforge_builder::{
@@ -365,8 +366,12 @@ fn weights_are_kept_in_range_of_their_own_scale() {
 fn compiles(model: &Model) -> bool {
     let tensorrt = trtforge_tensorrt::TensorRt::load().unwrap();
     let shapes = trtforge_builder::passes::resolve_shapes(model, &ShapeRequest::default(), None).unwrap();
-    let options =
-        CompileOptions { workspace_bytes: DEFAULT_WORKSPACE_BYTES, auxiliary_streams: 0, compute_capabilities: vec![] };
+    let options = CompileOptions {
+        workspace_bytes: DEFAULT_WORKSPACE_BYTES,
+        auxiliary_streams: 0,
+        compute_capabilities: vec![],
+        formats: BTreeMap::new(),
+    };
     let progress: Arc<dyn Progress> = Arc::new(());
     let watch = Watch { progress: &progress, cancel: &CancelFlag::default() };
     compile(&tensorrt, model, &shapes, &options, &mut Timings::default(), &watch).is_ok()

@@ -3,6 +3,7 @@
 //! The bundle is JSON and holds no weights. Stage files lie beside it; each is mapped once and checked against length and
 //! SHA-256, and its mapping is kept, so that a stage that is loaded again comes from the same bytes.
 
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::manifest::Manifest;
 use super::options::EngineOptions;
 use super::plan_file::{self, Contents};
 use super::source::Source;
-use super::{Declared, Engine, EngineFault, Profile, ShapeRange, Signature, TensorInfo};
+use super::{Declared, Engine, EngineFault, Formats, Profile, ShapeRange, Signature, TensorInfo};
 use crate::element::ElementType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -55,6 +56,9 @@ struct StageFile {
     #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
     activation_bytes: u64,
     signature: Signature,
+    /// Orders of elements in memory of tensors between stages, where they are not row-major.
+    #[cfg_attr(not(feature = "tensorrt"), allow(dead_code))]
+    formats: Formats,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +78,7 @@ struct WrittenTensor {
     name: String,
     element: String,
     dimensions: Vec<WrittenDimension>,
+    format: Option<String>,
     min: Option<Vec<u64>>,
     max: Option<Vec<u64>>,
 }
@@ -111,6 +116,7 @@ impl Bundle {
         if written.stages.is_empty() {
             return Err(EngineFault::NoStages);
         }
+        check_formats(&written)?;
         let inputs = tensors(&written.inputs)?;
         Ok(Self {
             profiles: profile(&written.inputs, &inputs)?.into_iter().collect(),
@@ -143,6 +149,8 @@ impl StageFile {
             return Err(malformed(format!("{:?} is no plain file name", stage.file)));
         }
         let (inputs, outputs) = (tensors(&stage.inputs)?, tensors(&stage.outputs)?);
+        let written = stage.inputs.into_iter().chain(stage.outputs);
+        let formats = written.filter_map(|tensor| Some((tensor.name, tensor.format?))).collect();
         Ok(Self {
             file: stage.file,
             sha256: stage.sha256,
@@ -150,6 +158,7 @@ impl StageFile {
             weights_bytes: stage.weights_bytes,
             activation_bytes: stage.activation_bytes,
             signature: Signature { inputs, outputs, profiles: Vec::new() },
+            formats,
         })
     }
 
@@ -271,10 +280,10 @@ impl Opened<'_> {
     fn on_gpu(&self, chain: Chain, starts: &[usize], manifest: Option<&Manifest>) -> Result<Engine> {
         let manifest = |stage: &StageFile| manifest.map(|manifest| manifest.of_stage(stage.weights_bytes));
         let stages = self.bundle.stages.iter().zip(&self.files).zip(starts).map(|((stage, file), &start)| {
-            let (file, manifest) = (Arc::clone(file), manifest(stage));
+            let (file, manifest, formats) = (Arc::clone(file), manifest(stage), stage.formats.clone());
             let load = move |options: &EngineOptions| {
                 let name = options.name.clone().unwrap_or_default();
-                super::tensorrt::load(options, &file.name, &file[start..], &name, manifest.as_ref())
+                super::tensorrt::load(options, &file.name, &file[start..], &name, manifest.as_ref(), &formats)
             };
             Stage::new(&stage.file, stage.signature.clone(), load)
                 .with_memory(stage.weights_bytes, stage.activation_bytes)
@@ -294,6 +303,23 @@ impl Opened<'_> {
     fn on_gpu(&self, _: Chain, _: &[usize], _: Option<&Manifest>) -> Result<Engine> {
         Err(Error::FeatureOff { what: "a TensorRT engine", feature: "tensorrt" })
     }
+}
+
+/// What goes in and comes out of the whole is in row-major order; what one stage makes in another order the others read in it.
+fn check_formats(written: &Written) -> Result<(), EngineFault> {
+    let ends = written.inputs.iter().chain(&written.outputs);
+    let mut expected: HashMap<&str, Option<&str>> = ends.map(|end| (end.name.as_str(), None)).collect();
+    for stage in &written.stages {
+        for tensor in stage.inputs.iter().chain(&stage.outputs) {
+            let format = tensor.format.as_deref();
+            if *expected.entry(&tensor.name).or_insert(format) != format {
+                let (stage, name) = (stage.file.clone(), tensor.name.clone());
+                let reason = "its elements lie in memory in another order elsewhere";
+                return Err(EngineFault::StageTensor { stage, name, reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn malformed(reason: String) -> EngineFault {
@@ -401,6 +427,26 @@ mod tests {
         let mut bundle = bundle();
         *bundle.pointer_mut(pointer).unwrap() = to;
         bundle
+    }
+
+    #[test]
+    fn what_one_stage_makes_in_an_order_the_others_read_in_it() {
+        let between = |format: &str| json!({"name": "x", "element": "int8", "dimensions": [1], "format": format});
+        let of = |made: &str, read: &str| {
+            let mut bundle = bundle();
+            let mut second = bundle["stages"][0].clone();
+            bundle["stages"][0]["outputs"] = json!([between(made)]);
+            (second["inputs"], second["file"]) = (json!([between(read)]), json!("b.engine"));
+            bundle["stages"].as_array_mut().unwrap().push(second);
+            parse(&bundle)
+        };
+        let read = of("hwc16", "hwc16").unwrap();
+        assert_eq!(read.stages[1].formats, Formats::from([("x".to_owned(), "hwc16".to_owned())]));
+        let fault = of("hwc16", "linear").unwrap_err();
+        assert!(matches!(&fault, EngineFault::StageTensor { stage, name, .. } if stage == "b.engine" && name == "x"));
+        let end = json!([{"name": "scores", "element": "float16", "dimensions": ["batch", 80], "format": "hwc"}]);
+        let end = parse(&changed("/stages/0/outputs", end)).unwrap_err();
+        assert!(matches!(&end, EngineFault::StageTensor { name, .. } if name == "scores"), "{end}");
     }
 
     #[test]

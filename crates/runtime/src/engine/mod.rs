@@ -35,6 +35,7 @@ pub use signature::{Declared, Direction, Profile, ShapeRange, Signature, TensorI
 
 pub(crate) use kind::Kind;
 pub(crate) use layout::{Layout, shape_by_name};
+pub(crate) use signature::Formats;
 
 use crate::device::Class;
 use crate::error::Result;

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "tensorrt")]
+use super::Formats;
 use super::bundle;
 use super::function::Function;
 use super::manifest::{self, Manifest};
@@ -106,7 +108,7 @@ impl EngineOptions {
 
     #[cfg(feature = "tensorrt")]
     fn load_plan(&self, source: &Source, start: usize, name: &str, manifest: Option<&Manifest>) -> Result<Engine> {
-        super::tensorrt::load(self, &source.name, &source[start..], name, manifest)
+        super::tensorrt::load(self, &source.name, &source[start..], name, manifest, &Formats::new())
     }
 
     #[cfg(not(feature = "tensorrt"))]

@@ -1,5 +1,6 @@
 //! What an engine takes and gives: names, element types, shapes and the ranges they may have.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::element::ElementType;
@@ -23,6 +24,9 @@ impl fmt::Display for Direction {
         })
     }
 }
+
+/// The order in which elements lie in memory, by TensorRT's name for it, of tensors where it is not row-major.
+pub(crate) type Formats = BTreeMap<String, String>;
 
 /// A size as an engine declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]

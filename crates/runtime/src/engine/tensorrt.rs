@@ -10,14 +10,17 @@ use trtforge_tensorrt::{ContextMemory, DataType, ExecutionContext, TensorMode};
 
 use super::manifest::Manifest;
 use super::{
-    Declared, Engine, EngineFault, EngineOptions, Kind, Layout, Profile, Request, ShapeRange, Signature, TensorInfo,
-    plan_file,
+    Declared, Engine, EngineFault, EngineOptions, Formats, Kind, Layout, Profile, Request, ShapeRange, Signature,
+    TensorInfo, plan_file,
 };
 use crate::device::{Class, Cuda, CudaStream, Device};
 use crate::element::ElementType;
 use crate::error::{Error, Result};
 use crate::ledger::Plan;
 use crate::shape::Shape;
+
+/// TensorRT's name of the order that sessions hold elements in.
+const ROW_MAJOR: &str = "linear";
 
 /// An engine on a GPU.
 pub(crate) struct TensorRt {
@@ -32,13 +35,14 @@ struct Probe {
     stream: CudaStream,
 }
 
-/// Loads a plan, after every check that can be made before.
+/// Loads a plan, after every check that can be made before. Elements of its tensors lie in row-major order, but for those of `formats`.
 pub(crate) fn load(
     options: &EngineOptions,
     source_name: &str,
     plan: &[u8],
     name: &str,
     manifest: Option<&Manifest>,
+    formats: &Formats,
 ) -> Result<Engine> {
     let unfit = |fault| Error::Unfit { source_name: source_name.to_owned(), fault: Box::new(fault) };
     let Prepared { runtime, gpu } = prepare(options, source_name, plan, manifest)?;
@@ -48,6 +52,7 @@ pub(crate) fn load(
     gpu.make_current()?;
     let engine = runtime.deserialize(plan)?;
     let weights = options.ledger.enter(&Arc::from(name), Class::Weights, engine.weights_bytes())?;
+    engine.io_tensors().iter().try_for_each(|tensor| check_format(tensor, formats)).map_err(unfit)?;
     let signature = signature(&engine).map_err(unfit)?;
     let probe = Probe { context: engine.context(ContextMemory::Caller)?, stream: gpu.stream()? };
     let kind = Kind::TensorRt(TensorRt { probe: Mutex::new(probe), engine, gpu });
@@ -152,6 +157,12 @@ fn tensor(tensor: &trt::IoTensor) -> Result<TensorInfo, EngineFault> {
     let declared = |&size: &i64| u64::try_from(size).map_or(Declared::Open(String::new()), Declared::Fixed);
     let dimensions = Some(tensor.dimensions.iter().map(declared).collect());
     Ok(TensorInfo { name: tensor.name.clone(), element, dimensions })
+}
+
+fn check_format(tensor: &trt::IoTensor, formats: &Formats) -> Result<(), EngineFault> {
+    let (is, expected) = (tensor.format.to_string(), formats.get(&tensor.name).map_or(ROW_MAJOR, String::as_str));
+    let reason = format!("its elements lie in memory in the order {is}, not {expected}");
+    if is == expected { Ok(()) } else { Err(EngineFault::Tensor { name: tensor.name.clone(), reason }) }
 }
 
 fn range(engine: &trt::Engine, input: &TensorInfo, profile: usize) -> Result<ShapeRange, EngineFault> {
