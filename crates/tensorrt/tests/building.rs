@@ -50,7 +50,9 @@ fn elements_lie_in_the_order_asked_for() {
         let mut profile = builder.profile().expect("a profile");
         profile.set_shape(&input.name, &shape, &shape, &shape).expect("shapes in order");
         config.add_profile(profile).expect("a profile that fits");
-        format.map(|format| network.set_format(&input.name, format).expect("an input"));
+        if let Some(format) = format {
+            network.set_format(&input.name, format).expect("an input");
+        }
         builder.build(&mut network, &mut config)
     };
     let plain = built(None).expect("an engine");
