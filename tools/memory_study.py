@@ -89,15 +89,15 @@ def run(command):
 
 def page(studies, arguments):
     more = [str(count) for count in arguments.stages if count > 1]
-    batches = " and ".join(map(str, arguments.staged_batches))
-    staged = f"; in {' and '.join(more)} stages batch {batches}" if more else ""
-    head = HEAD.format(reserve=arguments.reserve, batches=", ".join(map(str, arguments.batches)), staged=staged)
+    batches = "the same" if arguments.staged_batches == arguments.batches else f"batch {spaced(arguments.staged_batches)}"
+    staged = f"; in {' and '.join(more)} stages {batches}" if more else ""
+    head = HEAD.format(reserve=arguments.reserve, batches=spaced(arguments.batches), staged=staged)
     tables = [head, pick_table(studies, arguments), TECHNIQUES, technique_table(studies, arguments), EVERYTHING]
     return "\n".join(tables + [model_section(name, rows, plot) for name, (rows, plot) in studies.items()])
 
 
 def pick_table(studies, arguments):
-    """For every card and model the largest batch of each precision that fits, or the stages that one picture needs."""
+    """For every card and model the largest batch of each precision that fits as one engine, and in stages where that is more."""
     lines = ["| card | " + " | ".join(title(name) for name in studies) + " |", "|---" * (len(studies) + 1) + "|"]
     for card in CARDS:
         budget = (card - arguments.reserve) * MIB
@@ -110,12 +110,13 @@ def pick(rows, budget):
     fits = [key for key, row in rows.items() if row["total_bytes"] <= budget]
     lines = []
     for precision in PRECISIONS:
-        whole = [batch for kind, batch, stages in fits if (kind, stages) == (precision, 1)]
-        staged = [stages for kind, batch, stages in fits if (kind, batch) == (precision, 1)]
-        if whole:
-            lines.append(f"{precision} ×{max(whole)}")
-        elif staged:
-            lines.append(f"{precision} ×1 in {min(staged)} stages")
+        whole = max((batch for kind, batch, stages in fits if (kind, stages) == (precision, 1)), default=0)
+        # The largest batch, and of what holds that the fewest stages.
+        staged, stages = max(((batch, -stages) for kind, batch, stages in fits if kind == precision), default=(0, 0))
+        choices = [f"×{whole}"] if whole else []
+        choices += [f"×{staged} in {-stages} stages"] if staged > whole else []
+        if choices:
+            lines.append(f"{precision} {', '.join(choices)}")
     return "<br>".join(lines) or "nothing"
 
 
@@ -132,7 +133,18 @@ def technique_table(studies, arguments):
             row = rows.get((precision, 1, stages))
             cells.append(f"{mebibytes(row['total_bytes'])} (−{100 * (1 - row['total_bytes'] / whole):.0f} %)" if row else "")
         lines.append(f"| {title(name)} | " + " | ".join(cells) + " |")
+    if larger := [title(name) for name, (rows, _) in studies.items() if staged > 1 and is_larger_in_stages(rows, staged)]:
+        lines.append(
+            f"\nOf {spaced(larger)} a stage in INT8 takes more than one in FP16: weights are few there, and where a tensor is rounded to"
+            "\nINT8 by a kernel of its own both forms of it are held."
+        )
     return "\n".join(lines) + "\n"
+
+
+def is_larger_in_stages(rows, stages):
+    """Whether INT8 takes more than FP16 at batch 1."""
+    int8, fp16 = (rows.get((precision, 1, stages)) for precision in ("int8", "fp16"))
+    return bool(int8 and fp16) and int8["total_bytes"] > fp16["total_bytes"]
 
 
 def model_section(name, rows, plot):
@@ -149,6 +161,10 @@ def model_section(name, rows, plot):
         cells += [mebibytes(row["io_bytes"]), mebibytes(row["total_bytes"]), f"{100 * row['total_bytes'] / fp32:.0f} %"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def spaced(items):
+    return ", ".join(map(str, items))
 
 
 def numbers_of(text):
@@ -179,7 +195,7 @@ gives the same for a model of yours. Looked at: batch {batches} as one engine{st
 
 ## Which one for which card
 
-The largest batch looked at that fits, by precision. {reserve} MiB of each card are left to the CUDA context, the driver and
+The largest batch looked at that fits, by precision: as one engine, and in stages where they hold more. {reserve} MiB of each card are left to the CUDA context, the driver and
 whatever else is on it: an assumption, not a measurement; `nvidia-smi` tells what a process holds before it loads an engine.
 """
 
