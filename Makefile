@@ -90,7 +90,7 @@ detector: release ## Train the small detector anew on generated scenes, quantize
 	@DETECTOR_PYTHON='$(DETECTOR_PYTHON)' DETECTOR_FLAGS='$(DETECTOR_FLAGS)' tools/detector.sh
 
 peers: release venv ## Time, memory and accuracy beside other tools, in one run (PEERS='--quick --only accuracy')
-	@$(MAKE) --no-print-directory modelopt || echo 'peers: goes on without Model-Optimizer'
+	@[[ '$(PEERS)' == *'--only vision'* ]] || $(MAKE) --no-print-directory modelopt || echo 'peers: goes on without Model-Optimizer'
 	@$(CARGO) build --release --locked --quiet --package trtforge-vision --example measure
 	@$(TOOLS_PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py' --buffer
 	@$(TOOLS_PYTHON) tools/peers.py $(PEERS)
