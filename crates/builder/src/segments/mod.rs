@@ -17,7 +17,7 @@ pub use compile::{Stages, StagesParseError};
 
 use chain::Kernelled;
 use dimensions::OpenDimensions;
-use formats::{Steps, between};
+use formats::{ConvolvingKernels, between};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use trtforge_graph::segmentation::{SegmentMemory, Segmentation, Segments};
@@ -73,7 +73,7 @@ pub struct Divisible {
     shapes: ResolvedShapes,
     open: OpenDimensions,
     kernelled: Kernelled,
-    steps: Steps,
+    convolving: ConvolvingKernels,
     search: Segments,
 }
 
@@ -82,9 +82,9 @@ impl Divisible {
     pub fn new(graph: Graph, shapes: &ResolvedShapes) -> Self {
         let open = OpenDimensions::of(&graph, shapes);
         let kernelled = Kernelled::of(&graph, &open);
-        let steps = Steps::of(&graph, &kernelled.nodes);
+        let convolving = ConvolvingKernels::of(&graph, &kernelled.nodes);
         let search = Segments::new(&kernelled.chain);
-        Self { graph, shapes: shapes.clone(), open, kernelled, steps, search }
+        Self { graph, shapes: shapes.clone(), open, kernelled, convolving, search }
     }
 
     /// The most segments that it can be cut into.
@@ -175,7 +175,7 @@ impl Divisible {
     fn tensor(&self, value: ValueId) -> Option<SegmentTensor> {
         let told = self.graph.value(value);
         let is_external = told.producer == Producer::GraphInput || told.is_output;
-        let format = if is_external { TensorFormat::Linear } else { between(&self.graph, &self.steps, value) };
+        let format = if is_external { TensorFormat::Linear } else { between(&self.graph, &self.convolving, value) };
         let ty = told.ty.as_ref().and_then(ValueType::tensor)?.clone();
         Some(SegmentTensor { name: told.name.clone(), ty, format })
     }
