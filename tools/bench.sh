@@ -1,6 +1,6 @@
 #!/bin/bash
 # Measures one model or engine for `make bench`: bench/<model>.json and bench/<model>.svg beside the tables on stdout.
-# Read from the environment: TRTFORGE_BIN, MODEL, BENCH (further flags; both may be empty).
+# Read from the environment: TRTFORGE_BIN, MODEL (the small detector where empty), BENCH (further flags; may be empty).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 //! Several clients ask one after another; a batcher runs what waits together, in one session.
 //!
-//!     cargo run --release --package trtforge-runtime --example batched_server -- model.onnx
+//!     cargo run --release --package trtforge-runtime --example batched_server -- assets/detector/detector.onnx
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! A budget: a session that does not fit is refused before a byte is allocated, and the refusal says what would fit.
 //!
-//!     cargo run --release --package trtforge-runtime --example budgeted -- model.onnx
+//!     cargo run --release --package trtforge-runtime --example budgeted -- assets/detector/detector.onnx
 
 mod support;
 

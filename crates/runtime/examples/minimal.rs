@@ -1,6 +1,6 @@
 //! Opens a model, makes a session, runs it once and prints what came out.
 //!
-//!     cargo run --release --package trtforge-runtime --example minimal -- model.onnx
+//!     cargo run --release --package trtforge-runtime --example minimal -- assets/detector/detector.onnx
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Models in one ledger that run one after the other, so that one block serves the activations of all.
 //!
-//!     cargo run --release --package trtforge-runtime --example shared_memory -- model.engine
+//!     cargo run --release --package trtforge-runtime --example shared_memory -- assets/detector/detector.onnx
 //!
 //! An `.engine` file is opened twice. Activations of an `.onnx` file are ONNX Runtime's own, so there two Rust functions
 //! that have some stand beside it.
