@@ -87,6 +87,9 @@ impl ShapeArgs {
     }
 }
 
+/// What to do where a budget is missed.
+const TAKES_LESS: &str = "a smaller batch or input takes less, and so do --precision int8 and --stages 4";
+
 /// Prints the plan, then fails if it does not fit.
 pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let kind = file_kind::of(&args.file)?;
@@ -113,7 +116,7 @@ pub fn run(args: &PlanArgs, verbosity: &VerbosityArgs) -> Result<()> {
     match args.budget {
         Some(budget) if report.total_bytes > budget.bytes() => bail!(
             Failure::check(format!("{} does not fit into {}", format_bytes(report.total_bytes), budget))
-                .hint("a smaller batch, a smaller input or --precision fp16 takes less")
+                .hint(TAKES_LESS)
         ),
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use super::pictures::Pictures;
 use super::timed::{self, Timed};
-use super::{PlanArgs, explained};
+use super::{PlanArgs, TAKES_LESS, explained};
 use crate::args::verbosity::VerbosityArgs;
 use crate::cache_folder::{cache_folder, form_memory};
 use crate::failure::Failure;
@@ -91,10 +91,9 @@ pub fn run(args: &PlanArgs, plots: Option<PlotFiles>, verbosity: &VerbosityArgs)
         false => standard_output::write(report.text())?,
     }
     match args.budget {
-        Some(budget) if report.rows.iter().all(|row| row.fits == Some(false)) => bail!(
-            Failure::check(format!("nothing that was asked for fits into {budget}"))
-                .hint("a smaller batch, a smaller input or --precision int8 takes less")
-        ),
+        Some(budget) if report.rows.iter().all(|row| row.fits == Some(false)) => {
+            bail!(Failure::check(format!("nothing that was asked for fits into {budget}")).hint(TAKES_LESS))
+        }
         _ => Ok(()),
     }
 }

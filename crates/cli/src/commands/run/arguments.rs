@@ -83,6 +83,12 @@ impl RunArgs {
                 None => whole.push(PathBuf::from(text)),
             }
         }
+        if let Some((name, folder)) = named.iter().find(|(_, path)| path.is_dir()) {
+            bail!(
+                Failure::usage(format!("{} is a folder, and {name:?} is to be an array", folder.display()))
+                    .hint("give a folder of images without a name")
+            );
+        }
         match (named.is_empty(), whole.as_slice()) {
             (true, []) => Ok(SampleSource::Synthetic),
             (false, []) => Ok(SampleSource::Named(named)),
@@ -126,6 +132,10 @@ mod tests {
         assert!(matches!(source(&["--input", "photos"]), Ok(SampleSource::Path(_))));
         let Ok(SampleSource::Named(files)) = source(&["-i", "a=x.npy", "-i", "b=y=z.npy"]) else { panic!("names") };
         assert_eq!(files["b"], Path::new("y=z.npy"));
+        let folder = format!("a={}", std::env::temp_dir().display());
+        assert!(
+            source(&["-i", &folder]).unwrap_err().to_string().ends_with("is a folder, and \"a\" is to be an array")
+        );
         assert!(matches!(source(&["-i", "a=x.npy", "b=y.npy"]), Ok(SampleSource::Named(files)) if files.len() == 2));
         for wrong in [&["-i", "a.npy", "b.npy"][..], &["-i", "a=a.npy", "b.npy"], &["-i", "a=a.npy", "a=b.npy"]] {
             assert!(source(wrong).is_err(), "{wrong:?}");
