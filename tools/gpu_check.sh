@@ -25,9 +25,18 @@ check() { # builds an engine of the model $1 in the precision $2, by the configu
     pairs+=("engines/$name-$2.engine=$1")
 }
 
+stages() { # builds the model $1 in $2 stages in the precision $3, by the configuration $4
+    local output
+    output=engines/$(basename "$1" .onnx)-$3-stages.engine
+    "$TRTFORGE_BIN" build "$1" --config "$4" --precision "$3" --stages "$2" --no-lean --no-search -o "$output" >&2 || exit 2
+    pairs+=("$output=$1")
+}
+
 for precision in fp32 fp16; do
     check models/damoyolo-t.onnx "$precision" configs/damoyolo-t.yaml
 done
+stages models/damoyolo-t.onnx 4 fp16 configs/damoyolo-t.yaml
+stages assets/detector/detector.onnx 3 int8 configs/detector.yaml
 if [[ -n ${TRTFORGE_TEST_DATA:-} ]]; then
     check "$TRTFORGE_TEST_DATA/models/yolox_nano_416.onnx" fp16 configs/yolox-nano.yaml
     check "$TRTFORGE_TEST_DATA/models/yolox_nano_416.onnx" int8 configs/yolox-nano.yaml

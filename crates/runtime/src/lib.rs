@@ -102,8 +102,7 @@
 //! # What has not run
 //!
 //! Runs of TensorRT engines are compiled and not yet tried: they need a GPU that this TensorRT supports. That goes for the
-//! capture of CUDA graphs, for outputs whose size only a run tells and for stages, too. `make gpu-check` tries all of it
-//! but the stages.
+//! capture of CUDA graphs, for outputs whose size only a run tells and for stages, too. `make gpu-check` tries all of it.
 #![deny(missing_docs, unsafe_code)]
 
 pub mod batcher;

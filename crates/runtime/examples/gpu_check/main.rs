@@ -11,6 +11,7 @@ mod inputs;
 mod memory;
 mod report;
 mod running;
+mod staged;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
@@ -111,6 +112,13 @@ fn check(path: &Path, model: &Path, gpu: &Cuda, inferences: usize) -> Vec<Check>
         Ok(made) => checks.extend(made),
         Err(error) => checks.push(Subject { engine: &name, name: what }.failed(&error)),
     };
+    let free = || gpu.memory_info().map(|info| info.free_bytes);
+    let used = || Ok(running::Used { device: -(free()? as f64), host: resident_bytes()? });
+    let manifest = manifest(path);
+    if manifest["stages"].as_array().is_some_and(|stages| !stages.is_empty()) {
+        add("stages", staged::check(path, model, &manifest, inferences.min(400), MOST_GROWTH_BYTES, used));
+        return checks;
+    }
     add("memory", memory::planned(path, gpu));
     let engine = match Engine::open(path) {
         Ok(engine) => engine,
@@ -119,16 +127,14 @@ fn check(path: &Path, model: &Path, gpu: &Cuda, inferences: usize) -> Vec<Check>
             return checks;
         }
     };
-    let free = || gpu.memory_info().map(|info| info.free_bytes);
-    let used = || Ok(running::Used { device: -(free()? as f64), host: resident_bytes()? });
     let counted = || ALLOCATIONS.load(Ordering::SeqCst);
-    add("accuracy", bare::shapes(path).and_then(|it| accuracy::check(&engine, model, &manifest(path), &it)));
+    add("accuracy", bare::shapes(path).and_then(|it| accuracy::check(&engine, model, &manifest, &it)));
     add("allocations", running::allocations(&engine, inferences.min(200), counted));
     add("streams", running::streams(&engine, inferences.min(200), true));
     add("budget", memory::budget(&engine, free));
     add("a full device", memory::full(&engine, gpu));
     add("overhead", bare::overhead(path, &engine, gpu, inferences.min(800)));
-    add("soak", running::soak(&engine, inferences, MOST_GROWTH_BYTES, used));
+    add("soak", running::soak(&engine, 2, inferences, MOST_GROWTH_BYTES, used));
     checks
 }
 

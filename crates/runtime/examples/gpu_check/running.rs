@@ -11,7 +11,8 @@ use super::report::{Check, Subject};
 /// Runs before anything is counted or timed: kernels are compiled, graphs captured.
 pub const WARM_UP: usize = 10;
 
-fn session(engine: &Engine, slots: usize, cuda_graph: bool) -> Result<Session> {
+/// A session whose inputs are filled with the same noise each time.
+pub fn session(engine: &Engine, slots: usize, cuda_graph: bool) -> Result<Session> {
     let options = SessionOptions { cuda_graph, ..Request::default().slots(slots).into() };
     let mut session = engine.session(options)?;
     for slot in 0..slots {
@@ -21,7 +22,7 @@ fn session(engine: &Engine, slots: usize, cuda_graph: bool) -> Result<Session> {
 }
 
 /// Bytes of all outputs of a slot.
-fn answer(session: &mut Session, slot: usize) -> Result<Vec<u8>> {
+pub fn answer(session: &mut Session, slot: usize) -> Result<Vec<u8>> {
     let engine = session.engine().clone();
     let mut slot = session.slot(slot)?;
     let mut bytes = Vec::new();
@@ -111,16 +112,17 @@ pub struct Used {
     pub host: f64,
 }
 
-/// Many inferences, with the memory that is in use looked at now and then.
+/// Many inferences in `slots` at once, with the memory that is in use looked at now and then.
 pub fn soak(
     engine: &Engine,
+    slots: usize,
     runs: usize,
     most_growth: f64,
     used_bytes: impl Fn() -> Result<Used>,
 ) -> Result<Vec<Check>> {
-    let mut session = session(engine, 2, false)?;
+    let mut session = session(engine, slots, false)?;
     throughput(&mut session, WARM_UP)?;
-    let rounds = (runs / LOOKS / 2).max(1);
+    let rounds = (runs / LOOKS / slots).max(1);
     let (mut device, mut host) = (Vec::with_capacity(LOOKS), Vec::with_capacity(LOOKS));
     for _ in 0..LOOKS {
         throughput(&mut session, rounds)?;
@@ -128,7 +130,7 @@ pub fn soak(
         device.push(used.device);
         host.push(used.host);
     }
-    let total = rounds * 2 * LOOKS;
+    let total = rounds * slots * LOOKS;
     let check = |kind: &str, series: &[f64]| {
         let name = format!("growth of {kind} memory in {total} inferences, bytes");
         let growth = slope(series) * LOOKS as f64;

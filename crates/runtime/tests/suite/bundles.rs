@@ -134,7 +134,7 @@ fn a_batch_that_changes_passes_through_all_stages() {
 }
 
 /// A small bundle with its stage files.
-fn bundle() -> Option<(tempfile::TempDir, PathBuf, Vec<PathBuf>)> {
+pub(crate) fn bundle() -> Option<(tempfile::TempDir, PathBuf, Vec<PathBuf>)> {
     let source = model("mnist_winml.onnx")?;
     let folder = tempfile::tempdir().unwrap();
     let path = cut(&source, folder.path(), 3);

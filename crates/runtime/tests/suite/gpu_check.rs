@@ -10,9 +10,13 @@ mod report;
 #[path = "../../examples/gpu_check/running.rs"]
 mod running;
 
+#[path = "../../examples/gpu_check/staged.rs"]
+mod staged;
+
 use serde_json::{Value, json};
 use trtforge_runtime::{ElementType, Engine, Error};
 
+use crate::bundles::bundle;
 use crate::examples::output;
 use crate::functions::shape;
 use crate::models::model;
@@ -116,10 +120,28 @@ fn runs_of_a_model_pass_and_what_is_wrong_with_them_is_found() {
     let soak = |step: f64| {
         let used = std::cell::Cell::new(1e9);
         let look = || Ok(running::Used { device: used.replace(used.get() + step), host: 5.0 });
-        running::soak(&engine, 40, 1000.0, look).unwrap().iter().map(|check| check.passed).collect::<Vec<_>>()
+        running::soak(&engine, 2, 40, 1000.0, look).unwrap().iter().map(|check| check.passed).collect::<Vec<_>>()
     };
     assert_eq!(soak(0.0), [true, true, true]);
     assert_eq!(soak(100.0), [false, true, true], "20 looks at 100 bytes more each are over 1000");
+}
+
+#[test]
+fn stages_that_come_and_go_pass_and_what_is_wrong_with_them_is_found() {
+    let (Some((_folder, path, _)), Some(model)) = (bundle(), model("mnist_winml.onnx")) else { return };
+    let checked = |model: &std::path::Path, growth: f64| {
+        let used = std::cell::Cell::new(1e9);
+        let look = || Ok(running::Used { device: used.replace(used.get() + growth), host: 5.0 });
+        let checks = staged::check(&path, model, &Value::Null, 20, 1000.0, look).unwrap();
+        assert!(checks.iter().any(|check| check.name == "stages come and go in the least memory"), "{checks:?}");
+        let failed = checks.iter().filter(|check| !check.passed).map(|check| check.name.clone());
+        failed.collect::<Vec<_>>()
+    };
+    assert_eq!(checked(&model, 0.0), Vec::<String>::new());
+    assert_eq!(checked(&model, 100.0), ["growth of device memory in 20 inferences, bytes"]);
+    let other = path.with_file_name("other.onnx");
+    std::fs::write(&other, with_other_weights(&std::fs::read(&model).unwrap())).unwrap();
+    assert!(checked(&other, 0.0).iter().all(|name| name.starts_with("accuracy of")));
 }
 
 #[test]
