@@ -232,20 +232,19 @@ impl<'a> StageCompiler<'a> {
 
     fn weigh(&self, segment: Segment, timings: &mut Timings) -> Result<Weighed> {
         let digest = digest(&segment)?;
-        let of = |(weights_bytes, activation_bytes), segment: &Segment| SegmentMemory {
-            weights_bytes,
-            activation_bytes,
-            boundary_bytes: segment.boundary_bytes,
-        };
         let known = self.weighed.borrow().get(&digest).copied();
-        if let Some(known) = known {
-            return Ok(Weighed { memory: of(known, &segment), segment, compiled: None });
-        }
-        let compiled = self.engine(&segment, timings)?;
-        let weights = compiled.memory.weights_bytes.unwrap_or_else(|| segment.model.weights_bytes());
-        let found = (weights, compiled.memory.activation_bytes.unwrap_or_default());
-        self.weighed.borrow_mut().insert(digest, found);
-        Ok(Weighed { memory: of(found, &segment), segment, compiled: Some(compiled) })
+        let ((weights_bytes, activation_bytes), compiled) = match known {
+            Some(known) => (known, None),
+            None => {
+                let compiled = self.engine(&segment, timings)?;
+                let weights = compiled.memory.weights_bytes.unwrap_or_else(|| segment.model.weights_bytes());
+                let found = (weights, compiled.memory.activation_bytes.unwrap_or_default());
+                self.weighed.borrow_mut().insert(digest, found);
+                (found, Some(compiled))
+            }
+        };
+        let memory = SegmentMemory { weights_bytes, activation_bytes, boundary_bytes: segment.boundary_bytes };
+        Ok(Weighed { segment, memory, compiled })
     }
 
     fn finish(&self, Weighed { segment, memory, compiled }: Weighed, timings: &mut Timings) -> Result<CompiledStage> {
@@ -261,8 +260,7 @@ impl<'a> StageCompiler<'a> {
 
 /// Digest of all that the memory of a segment's engine depends on: everything but the values of its weights.
 fn digest(segment: &Segment) -> Result<String> {
-    let (skeleton, weights) = segment.model.split_weights(WEIGHTS_BYTES).map_err(Error::pass("stages"))?;
-    drop(weights);
+    let (skeleton, _) = segment.model.split_weights(WEIGHTS_BYTES).map_err(Error::pass("stages"))?;
     let asked = format!("{:?} {:?}", segment.shapes.ranges, segment.formats());
     Ok(crate::digest::of_bytes(&[&skeleton, asked.as_bytes()].concat()))
 }
