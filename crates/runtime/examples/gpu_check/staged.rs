@@ -23,7 +23,7 @@ pub fn check(
     let (needy, _) = opened(path, Budget::device(1))?;
     let least = needy.plan(&Request::default())?.device_bytes();
     let (kept, _) = opened(path, Budget::default())?;
-    let mut checks = accuracy::check(&kept, model, manifest, &shapes(&kept))?;
+    let mut checks = accuracy::check(&kept, model, manifest, &shapes(&kept)?)?;
     let (wanted, kept_seconds) = answer(&mut running::session(&kept, 1, false)?, runs)?;
     let all = kept.ledger().peak_device_bytes();
     drop(kept);
@@ -53,8 +53,8 @@ fn opened(path: &Path, budget: Budget) -> Result<(Engine, Ledger)> {
     Ok((options.open(path)?, ledger))
 }
 
-/// The smallest and the largest shapes.
-fn shapes(engine: &Engine) -> Vec<RunShape> {
+/// The smallest and the largest shapes; where there is no profile, those of a session by default.
+fn shapes(engine: &Engine) -> Result<Vec<RunShape>> {
     let signature = engine.signature();
     let mut shapes: Vec<RunShape> = Vec::new();
     for ranges in signature.profiles.iter().map(|profile| &profile.inputs) {
@@ -66,7 +66,14 @@ fn shapes(engine: &Engine) -> Vec<RunShape> {
             }
         }
     }
-    shapes
+    if shapes.is_empty() {
+        let mut session = running::session(engine, 1, false)?;
+        let slot = session.slot(0)?;
+        let names = signature.inputs.iter().map(|input| &input.name);
+        let inputs = names.map(|name| Ok((name.clone(), slot.input_shape(name)?))).collect::<Result<_>>()?;
+        shapes.push(RunShape { label: "default".to_owned(), inputs });
+    }
+    Ok(shapes)
 }
 
 /// What the last of several runs gives, and the seconds of one.
