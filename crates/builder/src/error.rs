@@ -442,7 +442,7 @@ impl Error {
                 Some("start from the model as it was before it was quantized; it is quantized here".into())
             }
             Error::Opset { .. } => Some("export the model again with the newer opset".into()),
-            Error::Write { .. } => Some("choose another place with -o; nothing was left half-written".into()),
+            Error::Write { .. } => Some("choose another place; nothing was left half-written".into()),
             _ => None,
         }
     }

@@ -1,9 +1,10 @@
-//! Output files: written under a temporary name beside their place and renamed, one writer at a time.
+//! Output files: written under a temporary name beside their place and renamed, one writer at a time. What is no ordinary file
+//! is never replaced: a device or a pipe is written to as it is, and a link leads to the file that is.
 
 use crate::{Error, Result};
 use fs4::FileExt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use trtforge_graph::Model;
 
@@ -18,10 +19,14 @@ impl OutputLock {
     /// Takes the lock of `output` without waiting. Creates the output's folder where it is missing, so that an unwritable place is found before any work is done.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process holds it, [`Error::Write`] where the folder cannot be written.
+    /// [`Error::Busy`] where another process holds it, [`Error::Write`] where the folder cannot be written, or the output is no ordinary file.
     pub fn acquire(output: &Path) -> Result<OutputLock> {
         if output.is_dir() {
-            return Err(Error::write(output, std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+            return Err(Error::write(output, io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        if is_special(output) || output.is_symlink() {
+            let why = "it is a link, a device or a pipe, and other files are to stand beside it";
+            return Err(Error::write(output, io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         let folder = folder_of(output);
         std::fs::create_dir_all(folder).map_err(|source| Error::write(output, source))?;
@@ -101,13 +106,22 @@ fn lock_path(output: &Path) -> PathBuf {
     folder_of(output).join(format!(".{name}.lock"))
 }
 
+/// Whether it is there, and neither a file nor a folder.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir())
+}
+
 /// A complete file under a temporary name; the kernel writes it to the disk in its own time: a manifest's digest shows a file that a power cut damaged.
 ///
 /// [`StagedFile::commit`] gives it its own. Dropped without that, it is removed.
 #[derive(Debug)]
 pub struct StagedFile {
     target: PathBuf,
+    /// The target, or what it links to.
+    place: PathBuf,
     file: tempfile::NamedTempFile,
+    /// The device or pipe that it goes to.
+    special: Option<File>,
 }
 
 impl StagedFile {
@@ -121,15 +135,23 @@ impl StagedFile {
         Ok(staged)
     }
 
-    /// Begins an empty file beside `target`, to be written piece by piece.
+    /// Begins an empty file beside `target`, to be written piece by piece; where that is a device or a pipe, in the system's folder for temporary files.
     ///
     /// # Errors
-    /// [`Error::Write`] where the folder cannot be written.
+    /// [`Error::Write`] where the folder or the device cannot be written.
     pub fn create(target: &Path) -> Result<StagedFile> {
         let failed = |source| Error::write(target, source);
-        let file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder_of(target)).map_err(failed)?;
+        if target.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let open = || File::options().write(true).open(target).map_err(failed);
+        let special = is_special(target).then(open).transpose()?;
+        let linked = (special.is_none() && target.is_symlink()).then(|| target.canonicalize().ok()).flatten();
+        let place = linked.unwrap_or_else(|| target.to_owned());
+        let folder = if special.is_some() { std::env::temp_dir() } else { folder_of(&place).to_owned() };
+        let file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder).map_err(failed)?;
         make_readable(file.as_file()).map_err(failed)?;
-        Ok(StagedFile { target: target.to_owned(), file })
+        Ok(StagedFile { target: target.to_owned(), place, file, special })
     }
 
     /// The file to write to.
@@ -145,9 +167,16 @@ impl StagedFile {
     /// Puts the file in its place, over an older one.
     ///
     /// # Errors
-    /// [`Error::Write`] where the rename fails.
-    pub fn commit(self) -> Result<()> {
-        self.file.persist(&self.target).map(drop).map_err(|error| Error::write(&self.target, error.error))
+    /// [`Error::Write`] where the rename fails, or the device is full.
+    pub fn commit(mut self) -> Result<()> {
+        let failed = |source| Error::write(&self.target, source);
+        match self.special {
+            None => self.file.persist(&self.place).map(drop).map_err(|error| failed(error.error)),
+            Some(mut special) => {
+                let copied = self.file.rewind().and_then(|()| io::copy(self.file.as_file_mut(), &mut special));
+                copied.map(drop).map_err(failed)
+            }
+        }
     }
 }
 
@@ -180,6 +209,49 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         StagedFile::write(&target, b"whole").unwrap().commit().unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_device_stays_and_tells_that_it_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = |name: &str| {
+            let link = folder.path().join(name);
+            std::os::unix::fs::symlink(Path::new("/dev").join(name), &link).unwrap();
+            link
+        };
+        let (null, full) = (device("null"), device("full"));
+        StagedFile::write(&null, b"gone").unwrap().commit().unwrap();
+        assert!(matches!(StagedFile::write(&full, b"much").unwrap().commit(), Err(Error::Write { .. })));
+        assert!(matches!(OutputLock::acquire(&null), Err(Error::Write { .. })));
+        assert!(is_special(&null) && is_special(&full));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_leads_to_the_file_that_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
+        std::fs::write(&real, b"old").unwrap();
+        std::os::unix::fs::symlink("real.json", &link).unwrap();
+        StagedFile::write(&link, b"new").unwrap().commit().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&real).unwrap(), b"new");
+        assert!(matches!(OutputLock::acquire(&link), Err(Error::Write { .. })));
+        assert!(matches!(StagedFile::create(folder.path()), Err(Error::Write { .. })));
+    }
+
+    #[test]
+    fn a_pipe_gets_what_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        StagedFile::write(&pipe, b"whole").unwrap().commit().unwrap();
+        assert_eq!(reader.join().unwrap(), b"whole");
+        assert!(is_special(&pipe));
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl Failure {
         Self::new(Kind::BadInput, message)
     }
 
+    /// The user stopped the work (exit 130).
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(Kind::Interrupted, message)
+    }
+
     /// Adds the error behind it.
     pub fn because(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.cause = Some(Box::new(cause));

@@ -4,25 +4,15 @@ use crate::args::monitor::{RecordingFile, RecordingForm};
 use crate::failure::Failure;
 use crate::recording_plot;
 use anyhow::{Context, Result, bail};
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use trtforge_builder::StagedFile;
 use trtforge_runtime::monitor::Recording;
 
 /// Files that a recording will go to.
 #[derive(Debug)]
 pub struct RecordingFiles {
-    files: Vec<(Place, RecordingForm)>,
-}
-
-/// Where one goes.
-#[derive(Debug)]
-enum Place {
-    /// A file that takes its place once it is whole.
-    Staged(StagedFile),
-    /// A pipe or a device, which nothing may take the place of.
-    Special(PathBuf, File),
+    files: Vec<(StagedFile, RecordingForm)>,
 }
 
 impl RecordingFiles {
@@ -39,7 +29,7 @@ impl RecordingFiles {
                 bail!(Failure::usage(format!("{} is what is to be run", path.display())));
             }
         }
-        let files = files.iter().map(|file| Ok((Place::prepare(&file.path)?, file.form)));
+        let files = files.iter().map(|file| Ok((begin(&file.path)?, file.form)));
         Ok(Self { files: files.collect::<Result<_>>()? })
     }
 
@@ -48,7 +38,7 @@ impl RecordingFiles {
     /// # Errors
     /// The first that failed.
     pub fn write(self, recording: &Recording) -> Result<()> {
-        let write = |(place, form): (Place, RecordingForm)| place.put(&text(recording, form)?);
+        let write = |(file, form): (StagedFile, RecordingForm)| put(file, &text(recording, form)?);
         let outcomes: Vec<Result<()>> = self.files.into_iter().map(write).collect();
         outcomes.into_iter().collect()
     }
@@ -64,32 +54,22 @@ fn text(recording: &Recording, form: RecordingForm) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-impl Place {
-    fn prepare(path: &Path) -> Result<Self> {
-        if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
-            let file = OpenOptions::new().write(true).open(path);
-            let file = file.with_context(|| format!("cannot write the recording to {}", path.display()))?;
-            return Ok(Self::Special(path.to_owned(), file));
-        }
-        if path.is_dir() {
-            bail!(Failure::usage(format!("{} is a folder; the recording needs a file", path.display())));
-        }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-            bail!(Failure::usage(format!("there is no folder {} to write the recording to", folder.display())));
-        }
-        let begun = StagedFile::create(path);
-        Ok(Self::Staged(begun.with_context(|| format!("cannot write the recording to {}", path.display()))?))
+fn begin(path: &Path) -> Result<StagedFile> {
+    if path.is_dir() {
+        bail!(Failure::usage(format!("{} is a folder; the recording needs a file", path.display())));
     }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        bail!(Failure::usage(format!("there is no folder {} to write the recording to", folder.display())));
+    }
+    StagedFile::create(path).with_context(|| unwritten(path))
+}
 
-    fn put(self, text: &[u8]) -> Result<()> {
-        let unwritten = |path: &Path| format!("cannot write the recording to {}", path.display());
-        match self {
-            Self::Staged(mut file) => {
-                let target = file.target().to_owned();
-                file.file().write_all(text).with_context(|| unwritten(&target))?;
-                file.commit().with_context(|| unwritten(&target))
-            }
-            Self::Special(path, mut file) => file.write_all(text).with_context(|| unwritten(&path)),
-        }
-    }
+fn put(mut file: StagedFile, text: &[u8]) -> Result<()> {
+    let unwritten = unwritten(file.target());
+    file.file().write_all(text).with_context(|| unwritten.clone())?;
+    file.commit().context(unwritten)
+}
+
+fn unwritten(path: &Path) -> String {
+    format!("cannot write the recording to {}", path.display())
 }

@@ -1,7 +1,7 @@
 //! Writes a model so that its file is either the whole new one or what was there before.
 //!
 //! The model is streamed to a temporary file in the output's folder, which is then renamed. Nothing may be written to
-//! the final name directly, and weights are not gathered in memory first.
+//! the final name directly, unless that is a device or a pipe; weights are not gathered in memory first.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -140,14 +140,21 @@ fn encode(proto: &ModelProto, out: &mut dyn Write) -> Result<(), Failure> {
 fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<()> {
     let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write_to = |file: &mut File| {
+        let mut out = BufWriter::with_capacity(1 << 16, file);
+        fill(&mut out).map_err(|failure| match failure {
+            Failure::Io(source) => failed(source),
+            Failure::Encode(source) => Error::Encode { source },
+        })?;
+        out.flush().map_err(failed)
+    };
+    let resolved = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
+    let path = resolved.as_deref().unwrap_or(path);
+    if path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        return write_to(&mut File::options().write(true).open(path).map_err(failed)?);
+    }
     let mut temporary = temporary_file(folder, path).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-    fill(&mut out).map_err(|failure| match failure {
-        Failure::Io(source) => failed(source),
-        Failure::Encode(source) => Error::Encode { source },
-    })?;
-    out.flush().map_err(failed)?;
-    drop(out);
+    write_to(temporary.as_file_mut())?;
     temporary.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
@@ -198,5 +205,18 @@ mod tests {
             let failure = encode(&proto, &mut Room(room));
             assert!(matches!(failure, Err(Failure::Io(error)) if error.kind() == io::ErrorKind::StorageFull));
         }
+    }
+
+    #[test]
+    fn a_device_stays_and_tells_that_it_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::from_proto(model(GraphProto::default(), 8, 17));
+        for (name, fits) in [("null", true), ("full", false)] {
+            let link = folder.path().join(name);
+            std::os::unix::fs::symlink(Path::new("/dev").join(name), &link).unwrap();
+            assert_eq!(model.write(&link).is_ok(), fits);
+            assert!(link.is_symlink());
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -63,9 +63,9 @@ impl ClassNames {
         self.get(class).map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
-    /// The class of that name, whatever the case of its letters.
+    /// The class of that name, whatever the case of its letters; nothing has no name.
     pub fn find(&self, name: &str) -> Option<u32> {
-        let found = self.0.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        let found = self.0.iter().position(|known| !name.is_empty() && known.eq_ignore_ascii_case(name))?;
         u32::try_from(found).ok()
     }
 }

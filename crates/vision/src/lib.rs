@@ -1,8 +1,8 @@
-//! Image files to network input tensors.
+//! Image files to network input tensors, and what networks put out to boxes in the photograph, scores and drawings.
 //!
 //! One [`Preprocess`] block serves calibration, verification, detection and evaluation alike, so that a network sees the
-//! same pixels whenever it sees an image. This crate reads files and computes numbers; it must never know of networks,
-//! devices or the other crates.
+//! same pixels whenever it sees an image. Of networks only shapes and numbers are known here: this crate must never know of
+//! models, devices or the other crates.
 //!
 //! ```no_run
 //! use trtforge_vision::{Input, Preprocess, read_image};
@@ -25,6 +25,7 @@ mod detection;
 mod draw;
 mod encode;
 mod error;
+mod list;
 mod placement;
 mod preprocess;
 mod read;
@@ -39,7 +40,8 @@ pub use draw::annotate;
 pub use encode::encode_image;
 pub use error::{Error, Result};
 pub use image::RgbImage;
+pub use list::{IMAGE_EXTENSIONS, images_in, images_listed, is_image};
 pub use placement::Placement;
 pub use preprocess::{ChannelOrder, Fit, Input, Layout, Preprocess};
-pub use read::{IMAGE_EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, read_image, read_image_bytes};
+pub use read::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, read_image, read_image_bytes};
 pub use size::Size;

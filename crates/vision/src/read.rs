@@ -1,8 +1,9 @@
 //! Reads an image file into 8-bit RGB, the right way up.
 //!
 //! Rotation by EXIF is applied; grey becomes three equal channels; alpha is dropped, not blended; 16 bits are rounded to
-//! 8; CMYK is converted; of several pictures in a file, such as an animation's, the first is taken. The format is told from the content, not from the file's name. A file is untrusted: sizes are
-//! checked before memory is taken, and a picture that is only half there is an error, not a grey lower half.
+//! 8; CMYK is converted; of several pictures in a file, such as an animation's, the first is taken. The format is told from
+//! the content, not from the file's name. A file is untrusted: sizes are checked before memory is taken, and a picture that
+//! is only half there is an error, not a grey lower half.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -12,8 +13,6 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 
 use crate::error::{Error, Result};
 
-/// Endings of the names of image files, in small letters.
-pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif"];
 /// Largest width and height taken.
 pub const MAX_SIDE: u32 = 32_768;
 /// Most pixels taken.
@@ -81,10 +80,24 @@ fn check_size((width, height): (u32, u32), path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a JPEG's end marker is anywhere behind its last scan; the decoder fills a missing rest with grey.
+/// Whether a JPEG has its end marker; the decoder fills a missing rest with grey. Segments are stepped over by their length,
+/// since they may hold a picture of their own, and what stands behind the end, such as a film, is not looked at.
 fn has_end_marker(data: &[u8]) -> bool {
-    let last_scan = data.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap_or(0);
-    data[last_scan..].windows(2).any(|pair| pair == [0xFF, 0xD9])
+    const END: u8 = 0xD9;
+    let mut at = 2;
+    while let Some(&[first, marker]) = data.get(at..at + 2).and_then(|pair| pair.first_chunk()) {
+        match (first, marker) {
+            (0xFF, END) => return true,
+            // Within a scan, or lost: on to the next marker. Stuffed zeros, restarts and fill bytes are none.
+            (0xFF, 0x00 | 0x01 | 0xD0..=0xD8 | 0xFF) => at += 1 + usize::from(marker != 0xFF),
+            (0xFF, _) => match data.get(at + 2..at + 4).and_then(|pair| pair.first_chunk()) {
+                Some(&length) => at += 2 + usize::from(u16::from_be_bytes(length)),
+                None => return false,
+            },
+            _ => at += data[at..].iter().position(|&byte| byte == 0xFF).unwrap_or(data.len()),
+        }
+    }
+    false
 }
 
 fn decode_error(path: &Path, source: ImageError) -> Error {

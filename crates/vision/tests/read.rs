@@ -115,6 +115,22 @@ fn files_cut_short_are_refused_at_every_length() {
 }
 
 #[test]
+fn what_stands_behind_a_jpeg_or_within_its_header_does_not_cut_it_short() {
+    for name in ["plain.jpg", "progressive.jpg"] {
+        let whole = std::fs::read(data(name)).unwrap();
+        // A film behind the picture, which begins a scan by chance.
+        let followed = [&whole[..], &[0xFF, 0xDA, 0x00, 0x08], &[0x55; 999]].concat();
+        assert_eq!(decoded(&followed).unwrap(), decoded(&whole).unwrap());
+        // A thumbnail of its own in a segment for applications: whole, in a picture that is not.
+        let thumbnail = [&[0xFF, 0xD8, 0xFF, 0xDA, 0x00, 0x02, 0xFF, 0xD9][..]].concat();
+        let segment = [&[0xFF, 0xED, 0x00, thumbnail.len() as u8 + 2], &thumbnail[..]].concat();
+        let with_thumbnail = [&whole[..2], &segment, &whole[2..]].concat();
+        assert!(decoded(&with_thumbnail).is_ok());
+        assert!(decoded(&with_thumbnail[..with_thumbnail.len() - 4]).is_err(), "{name}");
+    }
+}
+
+#[test]
 fn what_is_no_image_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str, bytes: &[u8]| {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use trtforge_vision::{IMAGE_EXTENSIONS, images_in};
 
 /// Shows pictures at a rate.
 pub struct Camera {
@@ -28,11 +29,8 @@ pub struct Shot<'c> {
 impl Camera {
     /// A camera that shows the pictures of a folder, by name.
     pub fn open(folder: &Path, per_second: f64, frames: u64) -> Result<Self> {
-        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        let is_picture = |path: &PathBuf| path.extension().is_some_and(|it| it == "jpg" || it == "jpeg" || it == "png");
-        let mut pictures: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_picture).collect();
-        ensure!(!pictures.is_empty(), "no .jpg, .jpeg or .png in {}", folder.display());
-        pictures.sort();
+        let pictures = images_in(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        ensure!(!pictures.is_empty(), "no pictures in {} ({})", folder.display(), IMAGE_EXTENSIONS.join(", "));
         let period = Duration::from_secs_f64(1.0 / per_second);
         Ok(Self { pictures, period, frames, started: Instant::now(), next: 0 })
     }

@@ -4,7 +4,7 @@ use super::{Batch, SampleInput, Unreadable, pack};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use trtforge_graph::ElementType;
-use trtforge_vision::{IMAGE_EXTENSIONS, Input, Layout, Preprocess, read_image};
+use trtforge_vision::{IMAGE_EXTENSIONS, Input, Layout, Preprocess, images_in, images_listed, is_image, read_image};
 
 /// What an input asks of an image: four dimensions, one or three channels, a numeric type.
 pub(super) fn image_layout(input: &SampleInput, preprocess: &Preprocess) -> Option<Input> {
@@ -42,36 +42,17 @@ pub(super) fn batch_of(input: &SampleInput) -> usize {
 /// The images behind a path: the files of a folder in name order, the lines of a text file, or the file itself.
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
     let files = if path.is_dir() {
-        folder(path)?
+        images_in(path).map_err(|source| Error::io(path, source))?
     } else if is_image(path) {
         vec![path.to_owned()]
     } else {
-        lines(path)?
+        let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
+        images_listed(&text, path.parent().unwrap_or(Path::new("")))
     };
     if files.is_empty() {
         return Err(Error::NoImages { path: path.to_owned(), extensions: IMAGE_EXTENSIONS.join(", ") });
     }
     Ok(files)
-}
-
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn lines(path: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let listed = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(listed.map(|line| folder.join(line)).collect())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// The batch of the images from `first` on, at most `rows` of them. Unreadable ones are left out and reported; the batch is filled up with its last image.

@@ -11,9 +11,9 @@ pub struct DetectorArgs {
     /// Take preprocessing and the detector's settings from a config
     #[arg(long, value_name = "CONFIG.yaml")]
     pub config: Option<PathBuf>,
-    /// Decoder of the outputs [default: chosen from their shapes]
+    /// Decoder of the outputs; `auto` chooses it from their shapes [default: auto]
     #[arg(long, value_name = "NAME", value_parser = parse_decoder)]
-    pub decoder: Option<DecoderKind>,
+    pub decoder: Option<NamedDecoder>,
     /// Least score of a box
     #[arg(long, value_name = "0..1", value_parser = parse_share)]
     pub score: Option<f32>,
@@ -43,9 +43,16 @@ pub struct RunnerArgs {
     pub gpu: u32,
 }
 
-fn parse_decoder(text: &str) -> Result<DecoderKind, String> {
+/// A decoder, or the wish to have it chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedDecoder(pub Option<DecoderKind>);
+
+fn parse_decoder(text: &str) -> Result<NamedDecoder, String> {
     let known = || DecoderKind::ALL.map(DecoderKind::name).join(", ");
-    text.parse().map_err(|_| format!("known are {}", known()))
+    if text == "auto" {
+        return Ok(NamedDecoder(None));
+    }
+    text.parse().map(|kind| NamedDecoder(Some(kind))).map_err(|_| format!("known are auto, {}", known()))
 }
 
 fn parse_share(text: &str) -> Result<f32, String> {

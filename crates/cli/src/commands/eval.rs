@@ -32,6 +32,10 @@ pub fn run(args: &EvalArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let terminal = Terminal::new(verbosity);
     let cancel = interrupt::install()?;
     let task = task(args, &terminal)?;
+    if args.files.len() > 1 {
+        terminal.step("open");
+        args.files.iter().try_for_each(|file| Candidate::check(file, args, &task))?;
+    }
     let mut candidates = Vec::new();
     for file in &args.files {
         candidates.push(Candidate::score(file, args, &task, &terminal, &cancel)?);
@@ -48,10 +52,10 @@ fn task(args: &EvalArgs, progress: &dyn Progress) -> Result<Task> {
     let mut annotations = Annotations::read(&args.annotations)?;
     for problem in annotations.problems.iter() {
         progress.note(&format!(
-            "{}: {} {}; the first is {}",
+            "{}: {}: {}; the first is {}",
             args.annotations.display(),
-            problem.count,
             problem.what,
+            problem.count,
             problem.first
         ));
     }

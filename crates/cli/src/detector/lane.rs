@@ -8,13 +8,13 @@ use half::f16;
 use std::collections::VecDeque;
 use trtforge_builder::Unreadable;
 use trtforge_runtime::{ElementType, Session, Slot, Ticket};
-use trtforge_vision::{Candidates, Decoder, Rejected, Size, Suppressor, choose};
+use trtforge_vision::{Candidates, Decoder, OutputShape, Rejected, Suppressor};
 
 /// Runs a network in a session of its own.
 pub struct Lane<'n> {
     network: &'n Network,
     session: Session,
-    decoder: Option<Decoder>,
+    decoder: &'n Decoder,
     outputs: RunOutputs,
     candidates: Candidates,
     suppressor: Suppressor,
@@ -30,7 +30,7 @@ struct Run {
 }
 
 impl<'n> Lane<'n> {
-    /// A lane that is ready to run. Where the shapes of outputs are known by now, so is whether a decoder fits.
+    /// A lane that is ready to run. Where nothing tells the shapes of outputs, the first lane of a network runs once, on zeros.
     ///
     /// # Errors
     /// No session can be made, or no decoder fits, or two.
@@ -40,37 +40,23 @@ impl<'n> Lane<'n> {
         for slot in 0..session.slots() {
             set_shapes(network, &mut session.slot(slot)?, shape[0] as usize)?;
         }
-        let signature = network.engine.signature();
-        let known = expected_shapes(signature, &session.slot(0)?);
-        let mut lane = Self {
+        let mut outputs = RunOutputs::default();
+        let decoder = network.decoder(|| output_shapes(network, &mut session, &mut outputs))?;
+        Ok(Self {
             network,
             session,
-            decoder: None,
-            outputs: RunOutputs::default(),
+            decoder,
+            outputs,
             candidates: Candidates::new(network.settings.score()),
             suppressor: Suppressor::default(),
             under_way: VecDeque::new(),
             next_slot: 0,
-        };
-        if let Some(shapes) = known {
-            lane.choose(&shapes)?;
-        }
-        Ok(lane)
+        })
     }
 
-    /// The decoder, once it is chosen.
-    pub fn decoder(&self) -> Option<&Decoder> {
-        self.decoder.as_ref()
-    }
-
-    fn choose(&mut self, shapes: &[trtforge_vision::OutputShape]) -> Result<()> {
-        let input = self.network.inputs.input;
-        let input = Size { width: input.width, height: input.height };
-        self.decoder = Some(match self.network.settings.decoder {
-            Some(kind) => Decoder::named(kind, shapes, input)?,
-            None => choose(shapes, input)?,
-        });
-        Ok(())
+    /// How outputs are read.
+    pub fn decoder(&self) -> &'n Decoder {
+        self.decoder
     }
 
     /// Starts a run, and gives the answer of the oldest one where no slot is free for both. The tensor is left to be used
@@ -112,22 +98,31 @@ impl<'n> Lane<'n> {
     }
 
     fn read(&mut self, photos: &mut [Photo]) -> Result<Rejected> {
-        if self.decoder.is_none() {
-            let shapes = self.outputs.shapes().to_vec();
-            self.choose(&shapes)?;
-        }
         let mut rejected = Rejected::default();
-        let Some(decoder) = &self.decoder else { return Ok(rejected) };
-        let selection = self.network.settings.selection(decoder.kind());
+        let selection = self.network.settings.selection(self.decoder.kind());
         let (values, batch) = (self.outputs.values(), self.network.inputs.shape_of(photos.len())[0] as usize);
         for (place, photo) in photos.iter_mut().enumerate() {
-            decoder.decode(&values, batch, place, &mut self.candidates)?;
+            self.decoder.decode(&values, batch, place, &mut self.candidates)?;
             let found = selection.select(&self.candidates, &mut self.suppressor, &photo.placement, photo.size);
             photo.detections = found.0;
             rejected += found.1;
         }
         Ok(rejected)
     }
+}
+
+/// Shapes of the outputs at the largest batch: as far as they are known before a run, else those of one.
+fn output_shapes(network: &Network, session: &mut Session, outputs: &mut RunOutputs) -> Result<Vec<OutputShape>> {
+    let signature = network.engine.signature();
+    let mut slot = session.slot(0)?;
+    if let Some(shapes) = expected_shapes(signature, &slot) {
+        return Ok(shapes);
+    }
+    write_images(network, &mut slot, &[])?;
+    write_sizes(network, &mut slot)?;
+    slot.run()?;
+    outputs.take(signature, &mut slot)?;
+    Ok(outputs.shapes().to_vec())
 }
 
 fn set_shapes(network: &Network, slot: &mut Slot<'_>, images: usize) -> Result<()> {

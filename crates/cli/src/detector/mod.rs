@@ -13,6 +13,6 @@ mod settings;
 
 pub use lane::Lane;
 pub use network::Network;
-pub use photo::{Answer, Photo};
+pub use photo::{Answer, NO_PROBABILITY, Photo};
 pub use pipeline::{Job, run};
-pub use settings::{Purpose, Settings};
+pub use settings::{Purpose, Settings, model_and_config};

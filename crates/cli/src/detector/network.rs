@@ -7,10 +7,11 @@ use crate::file_kind::{self, FileKind};
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use trtforge_builder::Progress;
 use trtforge_graph::Model;
 use trtforge_runtime::{Engine, EngineOptions, Request, Session, SessionOptions, Shape, ShapeRange};
-use trtforge_vision::ClassNames;
+use trtforge_vision::{ClassNames, Decoder, OutputShape, Size, choose};
 
 /// Runs of small networks on the CPU gain from each other only so far, and each holds activations of its own.
 const MOST_LANES: usize = 4;
@@ -30,6 +31,8 @@ pub struct Network {
     pub settings: Settings,
     /// Sessions that run side by side.
     pub lanes: usize,
+    /// How its outputs are read; the first lane finds that out for all.
+    decoder: OnceLock<Decoder>,
 }
 
 impl Network {
@@ -70,7 +73,7 @@ impl Network {
                  names a file whose `preprocess` block says otherwise",
             );
         }
-        Ok(Self { path: path.to_owned(), engine, inputs, settings, lanes })
+        Ok(Self { path: path.to_owned(), engine, inputs, settings, lanes, decoder: OnceLock::new() })
     }
 
     /// A session for this network, `slots` runs under way at most.
@@ -80,6 +83,23 @@ impl Network {
     pub fn session(&self, slots: usize) -> Result<Session> {
         let options = SessionOptions { request: self.request(slots), ..SessionOptions::default() };
         Ok(self.engine.session(options)?)
+    }
+
+    /// The decoder of its outputs, of the shapes that `outputs` tells where nobody has asked before.
+    ///
+    /// # Errors
+    /// As for `outputs`; no decoder fits, or several do.
+    pub fn decoder(&self, outputs: impl FnOnce() -> Result<Vec<OutputShape>>) -> Result<&Decoder> {
+        if let Some(decoder) = self.decoder.get() {
+            return Ok(decoder);
+        }
+        let (outputs, input) = (outputs()?, self.inputs.input);
+        let input = Size { width: input.width, height: input.height };
+        let decoder = match self.settings.decoder {
+            Some(kind) => Decoder::named(kind, &outputs, input)?,
+            None => choose(&outputs, input)?,
+        };
+        Ok(self.decoder.get_or_init(|| decoder))
     }
 
     /// Slots of a lane's session.

@@ -39,3 +39,18 @@ pub struct Answer {
     /// Boxes that made no sense.
     pub rejected: Rejected,
 }
+
+impl Answer {
+    /// Objects that score more than 1, as no probability does: those of a model without its sigmoid do.
+    pub fn above_one(&self) -> u64 {
+        let detections = self.photos.iter().flat_map(|photo| &photo.detections);
+        detections.filter(|detection| detection.score > MOST_SCORE).count() as u64
+    }
+}
+
+/// What to think of scores above 1.
+pub const NO_PROBABILITY: &str =
+    "perhaps the model ends before its sigmoid, or the decoder is not that of this model (--decoder)";
+
+/// 1, and what half precision may add to it.
+const MOST_SCORE: f32 = 1.001;

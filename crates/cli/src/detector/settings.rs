@@ -1,9 +1,9 @@
 //! What flags and config together say about a detector.
 
-use crate::args::detector::DetectorArgs;
+use crate::args::detector::{DetectorArgs, NamedDecoder};
 use crate::failure::Failure;
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use trtforge_builder::Config;
 use trtforge_vision::{ClassNames, DecoderKind, Preprocess, Selection};
 
@@ -15,6 +15,10 @@ pub enum Purpose {
     /// A score: unsure boxes count too, so a config's least score and largest number are left aside.
     Score,
 }
+
+/// Boxes of an image that are scored, as many as DAMO-YOLO keeps. COCO's limit of 100 is one for each class and left to the
+/// score.
+const MOST_SCORED: usize = 500;
 
 /// What is known of a detector beside its own file.
 #[derive(Debug, Clone)]
@@ -46,12 +50,15 @@ impl Settings {
         let classes = args.classes.as_deref().or(block.and_then(|block| block.classes.as_deref()).map(Path::new));
         let (score, max) = match purpose {
             Purpose::Show => (block.and_then(|block| block.score).unwrap_or(0.25), block.and_then(|block| block.max)),
-            Purpose::Score => (0.001, Some(100)),
+            Purpose::Score => (0.001, Some(MOST_SCORED)),
         };
         let settings = Self {
             has_preprocess: preprocess.is_some(),
             preprocess: preprocess.unwrap_or_default(),
-            decoder: args.decoder.map_or_else(|| named.map(str::parse).transpose(), |kind| Ok(Some(kind)))?,
+            decoder: match args.decoder {
+                Some(NamedDecoder(decoder)) => decoder,
+                None => named.map(str::parse).transpose()?,
+            },
             classes: classes.map(ClassNames::named_or_read).transpose()?,
             told: None,
             score: args.score.unwrap_or(score),
@@ -65,11 +72,11 @@ impl Settings {
     fn check(&self) -> Result<()> {
         for (key, value) in [("score", Some(self.score)), ("iou", self.iou)] {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-                bail!(Failure::usage(format!("detector.{key} is {value}; it must be from 0 to 1")));
+                bail!(Failure::input(format!("detector.{key} is {value}; it must be from 0 to 1")));
             }
         }
         if self.max == 0 {
-            bail!(Failure::usage("detector.max is 0; it must be at least 1"));
+            bail!(Failure::input("detector.max is 0; it must be at least 1"));
         }
         Ok(())
     }
@@ -92,8 +99,20 @@ impl Settings {
         let told = self.told.as_ref().filter(|told| classes.is_none_or(|classes| classes == told.len()));
         match self.classes.as_ref().or(told) {
             Some(names) => names.clone(),
-            None if classes.is_none_or(|classes| classes == coco.len()) => coco,
+            None if classes == Some(coco.len()) => coco,
             None => ClassNames::default(),
         }
     }
+}
+
+/// The model behind an argument, which is itself or what a config names, and the config: that one or the one of the flags.
+///
+/// # Errors
+/// A config cannot be read.
+pub fn model_and_config(file: &Path, args: &DetectorArgs) -> Result<(PathBuf, Option<Config>)> {
+    if file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        let config = Config::read(file)?;
+        return Ok((config.model.clone(), Some(config)));
+    }
+    Ok((file.to_owned(), args.config.as_deref().map(Config::read).transpose()?))
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use trtforge_graph::construct::entry;
+use trtforge_graph::construct::{entry, open_tensor_value, tensor};
+use trtforge_graph::{Dimension, ElementType};
 
 fn folder_with_colours() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -123,6 +124,122 @@ fn a_model_that_names_its_classes_needs_no_list() {
     assert_eq!(category("{0: 'rouge', 1: 'vert', 2: 'bleu'}", &[]), "bleu");
     assert_eq!(category("{0: 'rouge', 1: 'vert', 2: 'bleu'}", &["--classes", "colours.txt"]), "blue");
     assert_eq!(category("{0: 'rouge'}", &[]), Value::Null, "names of another network");
+}
+
+#[test]
+fn scores_that_are_no_probabilities_are_told() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photograph(&folder.path().join("red.bmp"), 64, 64, COLOURS[0]);
+    let told =
+        |name: &str| run_in(folder.path(), &["detect", name, "red.bmp"]).success().stderr.contains("more than 1: 1;");
+    let mut logits = colour_detector();
+    let mask: Vec<f32> = (0..84).map(|anchor| if anchor == 0 { 0.1 } else { 0.0 }).collect();
+    logits.graph.as_mut().expect("a graph").initializer[0] = tensor("mask", [1, 84, 1], mask);
+    write(folder.path(), "logits.onnx", logits);
+    assert!(told("logits.onnx") && !told("colours.onnx"));
+}
+
+#[test]
+fn boxes_go_through_a_device_that_stays_one() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photograph(&folder.path().join("red.bmp"), 64, 64, COLOURS[0]);
+    for (device, code) in [("/dev/null", 0), ("/dev/full", 3)] {
+        let link = folder.path().join("device");
+        std::os::unix::fs::symlink(device, &link).expect("a link");
+        let run = run_in(folder.path(), &["detect", "colours.onnx", "red.bmp", "--json", "device"]);
+        assert_eq!(run.code, code, "{run}");
+        assert!(link.is_symlink(), "{device} has been replaced");
+        std::fs::remove_file(link).expect("the link");
+    }
+}
+
+#[test]
+fn outputs_whose_shapes_only_a_run_tells_are_read_as_well() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photograph(&folder.path().join("red.bmp"), 64, 64, COLOURS[0]);
+    let mut open = colour_detector();
+    for (output, columns) in open.graph.as_mut().expect("a graph").output.iter_mut().zip([3, 4]) {
+        let dimensions = vec![Dimension::Symbol("M".into()), Dimension::Symbol("A".into()), Dimension::Fixed(columns)];
+        *output = open_tensor_value(&output.name().to_owned(), ElementType::Float32, dimensions);
+    }
+    write(folder.path(), "open.onnx", open);
+    let run = run_in(folder.path(), &["detect", "open.onnx", "red.bmp", "--json", "o.json"]).success();
+    assert!(run.stdout.contains("damo-yolo"), "{run}");
+    let rows = boxes(folder.path(), "o.json");
+    assert_eq!((rows.len(), &rows[0]["category"]), (1, &Value::Null), "three classes are not COCO's");
+}
+
+#[test]
+fn nothing_that_is_read_is_written_over() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    let root = folder.path();
+    std::fs::create_dir_all(root.join("links")).expect("a folder");
+    std::fs::create_dir_all(root.join("photos")).expect("a folder");
+    write_photograph(&root.join("photos/red.png"), 64, 64, COLOURS[0]);
+    std::os::unix::fs::symlink("../photos/red.png", root.join("links/red.png")).expect("a link");
+    std::fs::write(root.join("c.yaml"), "model: colours.onnx\n").expect("a config");
+    let before = |name: &str| std::fs::read(root.join(name)).expect("a file");
+    let read = ["colours.onnx", "colours.txt", "c.yaml", "photos/red.png"].map(|name| (name, before(name)));
+    let detect = |more: &[&str]| {
+        let usual = ["detect", "c.yaml", "links", "-q", "--classes", "colours.txt"];
+        run_in(root, &[&usual, more].concat())
+    };
+    for file in ["colours.onnx", "colours.txt", "c.yaml", "photos/red.png"] {
+        detect(&["--json", file]).failure(2);
+    }
+    detect(&["--out", "photos"]).failure(2);
+    detect(&["--out", "drawn", "--json", "drawn/red.png"]).failure(2);
+    detect(&["--json", "o.json", "--monitor", "o.json"]).failure(2);
+    for (name, bytes) in read {
+        assert!(before(name) == bytes, "{name} has changed");
+    }
+    detect(&["--out", "drawn", "--json", "drawn/o.json"]).success();
+}
+
+#[test]
+fn ids_of_coco_are_for_its_classes() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_classifier();
+    write(folder.path(), "one.onnx", ambiguous_detector());
+    write_photograph(&folder.path().join("p.bmp"), 64, 64, COLOURS[0]);
+    let detect = |more: &[&str]| {
+        let usual = ["detect", "one.onnx", "p.bmp", "-q", "--json", "-", "--coco-ids", "--decoder"];
+        run_in(folder.path(), &[&usual, more].concat())
+    };
+    assert_eq!(detect(&["end-to-end"]).json()[0]["category_id"], 1);
+    assert_eq!(detect(&["end-to-end"]).json()[0]["category"], Value::Null, "nobody says how many classes there are");
+}
+
+#[test]
+fn pictures_are_drawn_though_nobody_reads_the_boxes() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = folder_with_colours();
+    write_photographs(&folder.path().join("photos"));
+    let mut detect = command(&["detect", "colours.onnx", "photos", "-q", "--json", "-", "--out", "drawn"]);
+    detect.current_dir(folder.path()).stdout(Stdio::piped());
+    if let Some(libraries) = libraries() {
+        detect.env("TRTFORGE_LIB_DIR", libraries);
+    }
+    let mut running = detect.spawn().expect("the binary starts");
+    drop(running.stdout.take());
+    assert!(running.wait().expect("an end").success());
+    assert_eq!(std::fs::read_dir(folder.path().join("drawn")).expect("pictures").count(), 9);
 }
 
 #[test]

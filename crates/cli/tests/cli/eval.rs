@@ -77,7 +77,10 @@ fn labels_that_make_no_sense_are_told() {
     entries.push(json!({"id": 90, "image_id": 5, "category_id": 10, "bbox": [0, 0, 9, 9]}));
     entries.push(json!({"id": 91, "image_id": 100, "category_id": 11, "bbox": [0, 0, 9, 9]}));
     entries.push(json!({"id": 92, "image_id": 100, "category_id": 10, "bbox": [0, 0, 0, 0], "iscrowd": 1}));
-    labels["images"].as_array_mut().expect("a list").push(json!({"id": 900, "file_name": "absent.jpg"}));
+    let images = labels["images"].as_array_mut().expect("a list");
+    images.push(json!({"id": 900, "file_name": "absent.jpg"}));
+    images[3]["width"] = 7.into();
+    images[3]["height"] = 5.into();
     write_labels(folder.path(), &labels);
     let run = run_in(folder.path(), &[&EVAL[..], &["--json"]].concat());
     for told in ["an image that is not listed", "a category that is not listed", "absent.jpg"] {
@@ -87,7 +90,37 @@ fn labels_that_make_no_sense_are_told() {
     assert_eq!(report["candidates"][0]["images"], 9);
     assert_eq!(report["candidates"][0]["unreadable"].as_array().map(Vec::len), Some(1));
     assert_eq!(report["problems"].as_array().map(Vec::len), Some(4), "{report}");
+    let other_size = &report["candidates"][0]["other_size"];
+    assert_eq!(other_size["count"], 1);
+    assert!(
+        other_size["first"].as_str().is_some_and(|first| first.starts_with("3.bmp, ") && first.ends_with("not 7x5"))
+    );
     run_in(folder.path(), &[&EVAL[..], &["-q", "--max-unreadable", "0"]].concat()).failure(4);
+}
+
+#[test]
+fn a_candidate_that_cannot_run_is_told_before_others_are_scored() {
+    if !have_libraries() {
+        return;
+    }
+    let (folder, labels) = folder_with_labels();
+    write_labels(folder.path(), &labels);
+    let run = run_in(folder.path(), &[&EVAL[..2], &["absent.onnx"], &EVAL[2..]].concat());
+    assert!(run.code == 4 && !run.stderr.contains("eval colours.onnx"), "{run}");
+}
+
+#[test]
+fn labels_of_crowds_alone_give_no_score_and_say_so() {
+    if !have_libraries() {
+        return;
+    }
+    let (folder, mut labels) = folder_with_labels();
+    labels["annotations"].as_array_mut().expect("a list").iter_mut().for_each(|label| label["iscrowd"] = 1.into());
+    write_labels(folder.path(), &labels);
+    let run = run_in(folder.path(), &[&EVAL[..], &["-q"]].concat());
+    assert!(run.stdout.contains("There is no AP"), "{run}");
+    let report = run_in(folder.path(), &[&EVAL[..], &["-q", "--json"]].concat()).json();
+    assert_eq!((&report["ap"], &report["candidates"][0]["above_one"]), (&Value::Null, &0.into()));
 }
 
 #[test]

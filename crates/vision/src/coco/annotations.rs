@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::problems::Problems;
 use crate::error::{Error, Result};
+use crate::size::Size;
 
 /// A labelled data set.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,8 @@ pub struct AnnotatedImage {
     pub id: i64,
     /// Its file, relative to the folder of photographs.
     pub file_name: String,
+    /// Its size in pixels, which its labels are in; where the file says it.
+    pub size: Option<Size>,
 }
 
 /// A class of the data set.
@@ -63,15 +66,16 @@ pub struct Truth {
 }
 
 /// An image that is no image: without an id or a name.
-pub(super) const BAD_IMAGE: &str = "images without an id or a file name, left out";
+pub(super) const BAD_IMAGE: &str = "images without a whole number as id or without a file name, left out";
 /// The id of an image stands twice.
 pub(super) const SAME_IMAGE: &str = "images whose id stands twice, the later left out";
 /// A category that is none.
-pub(super) const BAD_CATEGORY: &str = "categories without an id, left out";
+pub(super) const BAD_CATEGORY: &str = "categories without a whole number as id, left out";
 /// The id of a category stands twice.
 pub(super) const SAME_CATEGORY: &str = "categories whose id stands twice, the later left out";
 /// An annotation that is none.
-pub(super) const BAD_ANNOTATION: &str = "annotations without an image, a category or a box of four numbers, left out";
+pub(super) const BAD_ANNOTATION: &str =
+    "annotations without a whole number as image and as category or without a box of four numbers, left out";
 /// A box that has no inside.
 pub(super) const EMPTY_BOX: &str = "annotations whose box has no width or no height";
 /// An annotation of an image that is not there.
@@ -93,8 +97,12 @@ impl Annotations {
     /// [`Annotations::problems`].
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::ReadAnnotations { path: path.to_owned(), source })?;
-        let raw = serde_json::from_reader(BufReader::with_capacity(1 << 16, file));
-        raw.map(Self::of).map_err(|error| Error::annotations(path, error))
+        let mut text = BufReader::with_capacity(1 << 16, file);
+        let start = text.fill_buf().map_err(|source| Error::ReadAnnotations { path: path.to_owned(), source })?;
+        // A byte order mark, as Windows' editors write it.
+        let mark = if start.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        text.consume(mark);
+        serde_json::from_reader(text).map(Self::of).map_err(|error| Error::annotations(path, error))
     }
 
     /// Reads a file's text; `path` only names it in errors.
@@ -127,6 +135,10 @@ struct RawImage {
     id: Option<i64>,
     #[serde(default, deserialize_with = "lenient")]
     file_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    width: Option<u32>,
+    #[serde(default, deserialize_with = "lenient")]
+    height: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -208,12 +220,16 @@ fn images(raw: Lenient<RawImage>, problems: &mut Problems) -> Vec<AnnotatedImage
     let mut known = HashSet::new();
     let mut images = Vec::with_capacity(raw.0.len());
     for (index, image) in raw.0.into_iter().enumerate() {
-        match image.and_then(|image| Some((image.id?, image.file_name?))) {
+        let whole = |image: RawImage| {
+            let size = image.width.zip(image.height).and_then(|(width, height)| Size::new(width, height).ok());
+            Some(AnnotatedImage { id: image.id?, file_name: image.file_name?, size })
+        };
+        match image.and_then(whole) {
             None => problems.add(BAD_IMAGE, || format!("images[{index}]")),
-            Some((id, name)) if !known.insert(id) => {
-                problems.add(SAME_IMAGE, || format!("images[{index}], id {id}, {name}"))
+            Some(AnnotatedImage { id, file_name, .. }) if !known.insert(id) => {
+                problems.add(SAME_IMAGE, || format!("images[{index}], id {id}, {file_name}"))
             }
-            Some((id, file_name)) => images.push(AnnotatedImage { id, file_name }),
+            Some(image) => images.push(image),
         }
     }
     images

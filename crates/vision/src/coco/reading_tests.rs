@@ -2,6 +2,7 @@
 
 use super::annotations::*;
 use crate::error::Error;
+use crate::size::Size;
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -18,7 +19,10 @@ fn a_whole_file_is_read() {
             "segmentation": {"counts": [1, 2, 3], "size": [4, 5]}}]}"#,
     );
     assert!(file.problems.is_empty(), "{:?}", file.problems);
-    assert_eq!(file.images, [AnnotatedImage { id: 139, file_name: "000000000139.jpg".into() }]);
+    assert_eq!(
+        file.images,
+        [AnnotatedImage { id: 139, file_name: "000000000139.jpg".into(), size: Size::new(640, 426).ok() }]
+    );
     assert_eq!(file.categories.iter().map(|category| category.name.as_str()).collect::<Vec<_>>(), ["person", "dog"]);
     let expected = Truth { image: 139, category: 18, bounds: [1.0, 2.5, 3.0, 4.0], area: 9.5, crowd: true };
     assert_eq!(file.truths, [expected]);

@@ -4,8 +4,8 @@
 //! EfficientNMS gives classes as whole numbers. BatchedNMS gives them as fractions; then names tell them from scores, and
 //! without names that help the order does.
 
-use super::boxes_at;
 use super::output::{Numbers, OutputShape, Values};
+use super::{boxes_at, push_labelled};
 use crate::detection::Candidates;
 
 /// What the outputs must be, for people.
@@ -54,9 +54,7 @@ impl EfficientNms {
         let count = outputs[self.count].whole(0).unwrap_or(0) as usize;
         for (at, &score) in scores.iter().enumerate().take(count) {
             // Slots that BatchedNMS does not use have the class -1.
-            if let Some(class) = outputs[self.classes].whole(at) {
-                into.push(boxes_at(boxes, at), score, class);
-            }
+            push_labelled(into, boxes_at(boxes, at), score, outputs[self.classes].class(at));
         }
     }
 }

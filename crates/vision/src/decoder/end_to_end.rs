@@ -1,8 +1,9 @@
 //! Networks whose own last step leaves only final boxes: `[B,N,6]` with corners in input pixels, score and class. YOLOv10 and
-//! YOLO26 put out that, and any ultralytics export with `nms=True`. Rows that are not used are zero.
+//! YOLO26 put out that, and any ultralytics export with `nms=True`. Rows that are not used are zero,
+//! or have the class -1.
 
-use super::boxes_at_stride;
-use super::output::{OutputShape, Values};
+use super::output::{Numbers, OutputShape, Values};
+use super::{boxes_at_stride, push_labelled};
 use crate::detection::Candidates;
 
 /// What the output must be, for people.
@@ -24,18 +25,16 @@ pub(super) fn fit(outputs: &[OutputShape]) -> Option<EndToEnd> {
 /// As [`fit`], whatever the number of boxes.
 pub(super) fn named(outputs: &[OutputShape]) -> Option<EndToEnd> {
     let [output] = outputs else { return None };
-    let [_, columns] = output.fraction_row::<2>()?;
-    (columns == COLUMNS).then_some(EndToEnd)
+    // A network that gives as many rows as it found boxes may begin with none.
+    let is_list = matches!(output.dimensions[..], [_, _, COLUMNS]);
+    (is_list && output.numbers == Numbers::Fractions).then_some(EndToEnd)
 }
 
 impl EndToEnd {
     pub(super) fn decode(&self, outputs: &[Values<'_>], into: &mut Candidates) {
         let values = outputs[0].fractions();
         for (at, row) in values.chunks_exact(COLUMNS).enumerate() {
-            let class = Values::F32(row).whole(5);
-            // A class that is no number makes the whole row none.
-            let score = if class.is_some() { row[4] } else { row[4] * f32::NAN };
-            into.push(boxes_at_stride(values, at, COLUMNS), score, class.unwrap_or(0));
+            push_labelled(into, boxes_at_stride(values, at, COLUMNS), row[4], Values::F32(row).class(5));
         }
     }
 }

@@ -29,9 +29,14 @@ struct Level {
     cells: Vec<grid::Cell>,
 }
 
-/// The layout, where these outputs have one.
+/// The layout, where these outputs have one. Maps of 68 and of 32 channels can be read in two ways; then the order of the
+/// exporter decides, which puts probabilities first.
 pub(super) fn fit(outputs: &[OutputShape], input: Size) -> Option<LevelMaps> {
-    KNOWN_BINS.into_iter().find_map(|bins| with_bins(outputs, input, bins))
+    let mut fitting: Vec<LevelMaps> =
+        KNOWN_BINS.into_iter().filter_map(|bins| with_bins(outputs, input, bins)).collect();
+    let in_order = |maps: &LevelMaps| maps.levels.iter().all(|level| level.scores < level.distances);
+    let place = fitting.iter().position(in_order).unwrap_or(0);
+    (place < fitting.len()).then(|| fitting.swap_remove(place))
 }
 
 fn with_bins(outputs: &[OutputShape], input: Size, bins: usize) -> Option<LevelMaps> {

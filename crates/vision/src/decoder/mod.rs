@@ -29,6 +29,8 @@ pub use choose::choose;
 pub use kind::DecoderKind;
 pub use output::{Numbers, OutputShape, Values};
 
+use output::ClassNumber;
+
 use crate::detection::{BoundingBox, Candidates};
 use crate::error::{Error, Result};
 use crate::size::Size;
@@ -150,6 +152,15 @@ impl Decoder {
     fn changed(&self, outputs: &[Values<'_>], batch: usize) -> Error {
         let actual = outputs.iter().map(Values::len).collect();
         Error::OutputChanged { expected: self.outputs.clone(), batch, actual }
+    }
+}
+
+/// Takes a box whose class the network gives as a number, and counts one whose class is impossible.
+fn push_labelled(into: &mut Candidates, bounds: BoundingBox, score: f32, class: ClassNumber) {
+    match class {
+        ClassNumber::Class(class) => into.push(bounds, score, class),
+        ClassNumber::Impossible => into.push_without_class(score),
+        ClassNumber::Unused => {}
     }
 }
 

@@ -72,6 +72,20 @@ impl fmt::Display for OutputShape {
     }
 }
 
+/// Classes that a network can have; a number beyond is none.
+pub(super) const MOST_CLASSES: u32 = 65_536;
+
+/// What a network gives as the class of a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClassNumber {
+    /// A class.
+    Class(u32),
+    /// Negative: the row is padding.
+    Unused,
+    /// No number, or more than a network can have.
+    Impossible,
+}
+
 /// The numbers of an output, all images of a batch one behind the other.
 #[derive(Debug, Clone, Copy)]
 pub enum Values<'a> {
@@ -116,8 +130,22 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The number at `index` as a whole one: a class or a count. Fractions are rounded, as some plug-ins give classes in
-    /// floating point. Nothing where it is negative, beyond 32 bits, or not there.
+    /// The class at `index`; one that is not there belongs to a box that is none.
+    pub(super) fn class(&self, index: usize) -> ClassNumber {
+        let is_negative = match self {
+            Self::F32(values) => values.get(index).is_none_or(|value| *value < 0.0),
+            Self::I32(values) => values.get(index).is_none_or(|value| *value < 0),
+            Self::I64(values) => values.get(index).is_none_or(|value| *value < 0),
+        };
+        match self.whole(index) {
+            Some(class) if class < MOST_CLASSES => ClassNumber::Class(class),
+            _ if is_negative => ClassNumber::Unused,
+            _ => ClassNumber::Impossible,
+        }
+    }
+
+    /// The number at `index` as a whole one. Fractions are rounded, as some plug-ins give classes in floating point. Nothing
+    /// where it is negative, beyond 32 bits, or not there.
     pub(super) fn whole(&self, index: usize) -> Option<u32> {
         match self {
             Self::F32(values) => {

@@ -3,8 +3,8 @@
 //! The network has a second input, the size that its boxes are to be scaled to. It is given the size of the network's own
 //! input, so that boxes come in input pixels as every other decoder's do, and are brought back from there.
 
-use super::boxes_at;
 use super::output::{OutputShape, Values};
+use super::{boxes_at, push_labelled};
 use crate::detection::Candidates;
 
 /// What the outputs must be, for people.
@@ -34,9 +34,7 @@ impl RtDetr {
     pub(super) fn decode(&self, outputs: &[Values<'_>], into: &mut Candidates) {
         let boxes = outputs[self.boxes].fractions();
         for (at, &score) in outputs[self.scores].fractions().iter().enumerate() {
-            if let Some(class) = outputs[self.classes].whole(at) {
-                into.push(boxes_at(boxes, at), score, class);
-            }
+            push_labelled(into, boxes_at(boxes, at), score, outputs[self.classes].class(at));
         }
     }
 }

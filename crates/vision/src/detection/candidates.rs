@@ -14,11 +14,13 @@ pub struct Candidates {
     rejected: Rejected,
 }
 
-/// Boxes that were left out because they make no sense. A network that is whole has none of the first two kinds.
+/// Boxes that were left out because they make no sense. A network that is whole has none of the first three kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Rejected {
     /// A score or a side is not a number, or is infinite.
     pub not_finite: u64,
+    /// The class is no number, or a larger one than networks have.
+    pub no_class: u64,
     /// The right side is left of the left one, the lower above the upper, or both lie on each other.
     pub inverted: u64,
     /// Nothing of the box lies in the photograph.
@@ -28,13 +30,14 @@ pub struct Rejected {
 impl Rejected {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.not_finite + self.inverted + self.outside
+        self.not_finite + self.no_class + self.inverted + self.outside
     }
 }
 
 impl AddAssign for Rejected {
     fn add_assign(&mut self, other: Self) {
         self.not_finite += other.not_finite;
+        self.no_class += other.no_class;
         self.inverted += other.inverted;
         self.outside += other.outside;
     }
@@ -103,6 +106,11 @@ impl Candidates {
         }
     }
 
+    /// Counts a box whose class is none.
+    pub(crate) fn push_without_class(&mut self, score: f32) {
+        self.rejected.no_class += u64::from(self.concerns(score));
+    }
+
     /// Takes a box for each class that scores enough; `factor` is on every score, such as an objectness.
     pub fn push_classes(&mut self, bounds: BoundingBox, factor: f32, scores: impl Iterator<Item = f32>) {
         for (class, score) in scores.enumerate() {
@@ -136,7 +144,7 @@ mod tests {
         candidates.push(BoundingBox::corners(1.0, 0.0, 1.0, 1.0), 0.9, 3);
         candidates.push(BoundingBox::corners(1.0, 0.0, 0.0, 1.0), 0.1, 3);
         assert_eq!((candidates.len(), candidates.classes.as_slice()), (1, &[3][..]));
-        assert_eq!(candidates.rejected(), Rejected { not_finite: 3, inverted: 2, outside: 0 });
+        assert_eq!(candidates.rejected(), Rejected { not_finite: 3, no_class: 0, inverted: 2, outside: 0 });
         candidates.clear();
         assert_eq!((candidates.len(), candidates.rejected().total()), (0, 0));
     }

@@ -41,21 +41,20 @@ impl Selection {
         image: Size,
     ) -> (Vec<Detection>, Rejected) {
         let mut rejected = candidates.rejected();
-        let kept = suppressor.suppress(candidates, self.iou, self.max, self.candidates);
-        let mut detections = Vec::with_capacity(kept.len());
-        for &index in kept {
-            let index = index as usize;
+        let mut detections = Vec::new();
+        if self.max == 0 {
+            return (detections, rejected);
+        }
+        suppressor.suppress(candidates, self.iou, self.candidates, |index| {
             let bounds = in_photograph(&candidates.bounds[index], placement, image);
             if bounds.is_empty() {
                 rejected.outside += 1;
             } else {
-                detections.push(Detection {
-                    bounds,
-                    score: candidates.scores[index],
-                    class: candidates.classes[index],
-                });
+                let (score, class) = (candidates.scores[index], candidates.classes[index]);
+                detections.push(Detection { bounds, score, class });
             }
-        }
+            detections.len() < self.max
+        });
         (detections, rejected)
     }
 }
@@ -130,5 +129,10 @@ mod tests {
         let (found, rejected) = Selection::default().select(&candidates, &mut Suppressor::default(), &placement, image);
         let expected = Detection { bounds: BoundingBox::corners(0.0, 0.0, 100.0, 50.0), score: 0.8, class: 1 };
         assert_eq!((found, rejected.outside), (vec![expected], 1));
+        for iou in [None, Some(0.5)] {
+            let one = Selection { max: 1, iou, ..Selection::default() };
+            let (found, _) = one.select(&candidates, &mut Suppressor::default(), &placement, image);
+            assert_eq!(found, [expected], "a box outside takes nobody's place");
+        }
     }
 }

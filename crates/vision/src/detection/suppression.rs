@@ -21,7 +21,6 @@ struct Kept {
 pub struct Suppressor {
     keys: Vec<u64>,
     kept: Vec<Kept>,
-    order: Vec<u32>,
 }
 
 /// Boxes ordered at a time.
@@ -30,28 +29,34 @@ const PORTION: usize = 2048;
 const LANES: usize = 8;
 
 impl Suppressor {
-    /// Numbers of the boxes that stay, best first: at most `max` of them, found among the `candidates_limit` best.
+    /// Gives `take` the numbers of the boxes that stay among the `candidates_limit` best, best first, until it wants no more.
     /// Without `overlap`, the intersection over union above which the weaker goes, all stay.
     pub fn suppress(
         &mut self,
         boxes: &Candidates,
         overlap: Option<f32>,
-        max: usize,
         candidates_limit: usize,
-    ) -> &[u32] {
-        self.order.clear();
+        mut take: impl FnMut(usize) -> bool,
+    ) {
         self.keys.clear();
         self.keys.extend(boxes.scores.iter().enumerate().map(|(index, &score)| key(score, index)));
-        let limit = candidates_limit.min(self.keys.len());
-        if let Some(overlap) = overlap {
+        if overlap.is_some() {
             self.reset(boxes);
-            self.greedy(boxes, overlap, max, limit);
-        } else {
-            let best = max.min(limit);
-            order_front(&mut self.keys, best);
-            self.order.extend(self.keys[..best].iter().map(|&key| key as u32));
         }
-        &self.order
+        let limit = candidates_limit.min(self.keys.len());
+        let mut ordered = 0;
+        while ordered < limit {
+            let portion = PORTION.min(limit - ordered);
+            order_front(&mut self.keys[ordered..], portion);
+            for &key in &self.keys[ordered..ordered + portion] {
+                let index = (key as u32) as usize;
+                let kept = |overlap| self.kept[boxes.classes[index] as usize].admits(boxes, index, overlap);
+                if overlap.is_none_or(kept) && !take(index) {
+                    return;
+                }
+            }
+            ordered += portion;
+        }
     }
 
     fn reset(&mut self, boxes: &Candidates) {
@@ -59,25 +64,6 @@ impl Suppressor {
         self.kept.iter_mut().for_each(Kept::clear);
         if self.kept.len() < classes {
             self.kept.resize_with(classes, Kept::default);
-        }
-    }
-
-    fn greedy(&mut self, boxes: &Candidates, overlap: f32, max: usize, limit: usize) {
-        let mut ordered = 0;
-        while ordered < limit && self.order.len() < max {
-            let portion = PORTION.min(limit - ordered);
-            order_front(&mut self.keys[ordered..], portion);
-            for &key in &self.keys[ordered..ordered + portion] {
-                let index = key as u32;
-                let kept = &mut self.kept[boxes.classes[index as usize] as usize];
-                if kept.admits(boxes, index as usize, overlap) {
-                    self.order.push(index);
-                    if self.order.len() == max {
-                        return;
-                    }
-                }
-            }
-            ordered += portion;
         }
     }
 }
@@ -155,6 +141,24 @@ mod tests {
         kept.into_iter().map(|index| index as u32).collect()
     }
 
+    /// The first `max` that stay.
+    fn kept(
+        boxes: &Candidates,
+        overlap: Option<f32>,
+        max: usize,
+        limit: usize,
+        suppressor: &mut Suppressor,
+    ) -> Vec<u32> {
+        let mut kept = Vec::new();
+        suppressor.suppress(boxes, overlap, limit, |index| {
+            if kept.len() < max {
+                kept.push(index as u32);
+            }
+            kept.len() < max
+        });
+        kept
+    }
+
     fn candidates(boxes: &[(f32, f32, f32, f32, f32, u32)]) -> Candidates {
         let mut all = Candidates::new(0.0);
         for &(left, top, width, height, score, class) in boxes {
@@ -176,7 +180,8 @@ mod tests {
             let boxes = candidates(&boxes);
             let mut suppressor = Suppressor::default();
             for _ in 0..2 {
-                prop_assert_eq!(suppressor.suppress(&boxes, Some(overlap), max, usize::MAX), reference(&boxes, overlap, max));
+                let kept = kept(&boxes, Some(overlap), max, usize::MAX, &mut suppressor);
+                prop_assert_eq!(kept, reference(&boxes, overlap, max));
             }
         }
     }
@@ -185,12 +190,12 @@ mod tests {
     fn classes_do_not_suppress_each_other() {
         let boxes =
             candidates(&[(0.0, 0.0, 9.0, 9.0, 0.6, 0), (0.0, 0.0, 9.0, 9.0, 0.9, 1), (1.0, 0.0, 9.0, 9.0, 0.8, 1)]);
-        let mut suppressor = Suppressor::default();
-        assert_eq!(suppressor.suppress(&boxes, Some(0.5), 9, 9), [1, 0]);
-        assert_eq!(suppressor.suppress(&boxes, None, 9, 9), [1, 2, 0]);
-        assert_eq!(suppressor.suppress(&boxes, Some(0.5), 1, 9), [1]);
-        assert_eq!(suppressor.suppress(&boxes, None, 9, 2), [1, 2]);
-        assert!(suppressor.suppress(&Candidates::new(0.1), Some(0.5), 9, 9).is_empty());
+        let kept = |overlap, max, limit| kept(&boxes, overlap, max, limit, &mut Suppressor::default());
+        assert_eq!(kept(Some(0.5), 9, 9), [1, 0]);
+        assert_eq!(kept(None, 9, 9), [1, 2, 0]);
+        assert_eq!(kept(Some(0.5), 1, 9), [1]);
+        assert_eq!(kept(None, 9, 2), [1, 2]);
+        assert!(super::tests::kept(&Candidates::new(0.1), Some(0.5), 9, 9, &mut Suppressor::default()).is_empty());
     }
 
     #[test]
@@ -198,8 +203,7 @@ mod tests {
         let many: Vec<_> =
             (0..5000).map(|at| (at as f32 * 20.0, 0.0, 9.0, 9.0, (at * 7919 % 5000 + 1) as f32 / 5001.0, 0)).collect();
         let boxes = candidates(&many);
-        let mut suppressor = Suppressor::default();
-        let kept = suppressor.suppress(&boxes, Some(0.5), usize::MAX, usize::MAX);
+        let kept = kept(&boxes, Some(0.5), usize::MAX, usize::MAX, &mut Suppressor::default());
         assert_eq!(kept.len(), 5000);
         assert!(kept.windows(2).all(|pair| boxes.scores[pair[0] as usize] > boxes.scores[pair[1] as usize]));
     }

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 /// Find objects in photographs with a model on the CPU, or an engine on a GPU
 #[derive(Debug, Args)]
 pub struct DetectArgs {
-    /// Engine or model
-    #[arg(value_name = "ENGINE|MODEL")]
+    /// Engine or model, or a config that names one
+    #[arg(value_name = "ENGINE|MODEL|CONFIG.yaml")]
     pub file: PathBuf,
     /// Photographs: files, folders, patterns such as 'photos/*.jpg', @FILE or - (stdin) for a list with one path a line
     #[arg(value_name = "IMAGES", required = true)]
     pub images: Vec<String>,
-    /// Folder for the photographs with boxes drawn into them
+    /// Folder for the photographs with boxes drawn into them, under their own names; files of these names in it are replaced
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// File for the boxes in COCO's form of results, with file and class names; - is stdout

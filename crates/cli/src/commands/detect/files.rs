@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use trtforge_vision::IMAGE_EXTENSIONS;
+use trtforge_vision::{IMAGE_EXTENSIONS, images_in, images_listed};
 
 /// Every photograph, in the order it was named; those of a folder or a pattern by name.
 ///
@@ -17,36 +17,31 @@ pub fn list(arguments: &[String]) -> Result<Vec<PathBuf>> {
             _ if argument == "-" => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text).context("cannot read the list of images from stdin")?;
-                files.extend(lines(&text, Path::new("")));
+                files.extend(images_listed(&text, Path::new("")));
             }
             Some(list) if !Path::new(argument).exists() => {
                 let text = std::fs::read_to_string(list)
                     .map_err(|error| Failure::input(format!("cannot read the list of images {list}")).because(error))?;
-                files.extend(lines(&text, Path::new(list).parent().unwrap_or(Path::new(""))));
+                files.extend(images_listed(&text, Path::new(list).parent().unwrap_or(Path::new(""))));
             }
             _ => files.extend(named(argument)?),
         }
     }
     if files.is_empty() {
-        bail!(
-            Failure::input(format!("there are no images in {}", arguments.join(", ")))
-                .hint(format!("in folders, files are looked for that end in {}", IMAGE_EXTENSIONS.join(", ")))
-        );
+        bail!(Failure::input(format!("there are no images in {}", arguments.join(", "))).hint(format!(
+            "in folders, but not in folders within, files are looked for that end in {}",
+            IMAGE_EXTENSIONS.join(", ")
+        )));
     }
     Ok(files)
-}
-
-/// Paths in a list, relative to its folder.
-fn lines(text: &str, folder: &Path) -> Vec<PathBuf> {
-    let listed = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    listed.map(|line| folder.join(line)).collect()
 }
 
 /// A folder's images, a pattern's matches, or the file itself: whether it is an image is seen when it is read.
 fn named(argument: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(argument);
     if path.is_dir() {
-        return folder(path);
+        let failed = |error| Failure::input(format!("cannot read the folder {}", path.display())).because(error);
+        return Ok(images_in(path).map_err(failed)?);
     }
     if path.exists() || !argument.contains(['*', '?', '[']) {
         return Ok(vec![path.to_owned()]);
@@ -58,20 +53,6 @@ fn named(argument: &str) -> Result<Vec<PathBuf>> {
         bail!(Failure::input(format!("nothing matches {argument}")).hint("check the pattern"));
     }
     Ok(files)
-}
-
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error| Failure::input(format!("cannot read the folder {}", path.display())).because(error);
-    let entries = std::fs::read_dir(path).map_err(failed)?;
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_image(file)).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
 }
 
 #[cfg(test)]

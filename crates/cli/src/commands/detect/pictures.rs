@@ -4,6 +4,7 @@ use crate::detector::{Answer, Photo};
 use crate::failure::Failure;
 use anyhow::{Context, Result};
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use trtforge_builder::StagedFile;
 use trtforge_vision::{ClassNames, annotate, encode_image};
@@ -27,13 +28,24 @@ impl<'p> Pictures<'p> {
         let targets: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         let folder = folder.canonicalize().map_err(failed)?;
         let parents: HashSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-        match parents.into_iter().find(|parent| settled(parent).as_ref() == Some(&folder)) {
-            Some(parent) => {
-                let message = format!("photographs lie in the folder that is written to: {}", parent.display());
-                Err(Failure::usage(message).hint("choose another folder with --out").into())
-            }
-            None => Ok(Self { targets, classes }),
+        let refused = |message| Err(Failure::usage(message).hint("choose another folder with --out").into());
+        if let Some(parent) = parents.into_iter().find(|parent| settled(parent).as_ref() == Some(&folder)) {
+            return refused(format!("photographs lie in the folder that is written to: {}", parent.display()));
         }
+        // Links may lead to photographs there.
+        let there: HashSet<_> = targets.iter().filter_map(|target| identity(target)).collect();
+        let mut read = files.iter().filter(|_| !there.is_empty());
+        if let Some(file) = read.find(|file| identity(file).is_some_and(|file| there.contains(&file))) {
+            return refused(format!("a picture with boxes would replace the photograph {}", file.display()));
+        }
+        Ok(Self { targets, classes })
+    }
+
+    /// Whether one of the pictures goes to this file.
+    pub fn includes(&self, file: &Path) -> bool {
+        let place = |file: &Path| Some((settled(file.parent()?)?, file.file_name()?.to_owned()));
+        let same_name = self.targets.iter().filter(|target| target.file_name() == file.file_name());
+        place(file).is_some_and(|wanted| same_name.into_iter().any(|target| place(target).as_ref() == Some(&wanted)))
     }
 
     /// Draws into the photographs of an answer and writes them; their pixels are given up.
@@ -52,6 +64,12 @@ impl<'p> Pictures<'p> {
         let bytes = encode_image(&image, target).with_context(|| format!("cannot make {}", target.display()))?;
         Ok(StagedFile::write(target, &bytes)?.commit()?)
     }
+}
+
+/// What makes a file that is there the same under all its names.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn settled(folder: &Path) -> Option<PathBuf> {

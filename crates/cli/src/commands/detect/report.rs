@@ -1,6 +1,6 @@
 //! What detection prints.
 
-use crate::detector::{Answer, Network};
+use crate::detector::{Answer, NO_PROBABILITY, Network};
 use crate::table::{Table, grouped, pairs};
 use std::collections::BTreeMap;
 use trtforge_builder::counted;
@@ -20,14 +20,14 @@ pub struct Report {
     unreadable: usize,
     found: BTreeMap<u32, u64>,
     rejected: Rejected,
+    above_one: u64,
     network: [(&'static str, String); 3],
 }
 
 impl Report {
     /// Nothing yet.
-    pub fn new(network: &Network, decoder: Option<&Decoder>) -> Self {
+    pub fn new(network: &Network, decoder: &Decoder) -> Self {
         let input = network.inputs.input;
-        let decoder = decoder.map_or("chosen after the first run".to_owned(), |decoder| decoder.kind().to_string());
         Self {
             images: 0,
             first_unreadable: None,
@@ -35,10 +35,11 @@ impl Report {
             unreadable: 0,
             found: BTreeMap::new(),
             rejected: Rejected::default(),
+            above_one: 0,
             network: [
                 ("model", format!("{} on {}", network.path.display(), network.engine.device())),
                 ("input", format!("{}x{}, {}", input.width, input.height, counted(network.inputs.batch(), "image"))),
-                ("decoder", decoder),
+                ("decoder", decoder.kind().to_string()),
             ],
         }
     }
@@ -50,6 +51,7 @@ impl Report {
         let first = answer.unreadable.first().map(|image| format!("{}: {}", image.file, image.reason));
         self.first_unreadable = self.first_unreadable.take().or(first);
         self.rejected += answer.rejected;
+        self.above_one += answer.above_one();
         for detection in answer.photos.iter().flat_map(|photo| &photo.detections) {
             *self.found.entry(detection.class).or_default() += 1;
         }
@@ -67,18 +69,26 @@ impl Report {
     /// What makes one doubt the settings.
     pub fn doubts(&self, classes: &ClassNames) -> Vec<String> {
         let mut doubts = Vec::new();
-        let Rejected { not_finite, inverted, .. } = self.rejected;
+        let Rejected { not_finite, no_class, inverted, .. } = self.rejected;
         if not_finite > 0 {
+            let boxes = grouped(not_finite);
+            doubts.push(format!("boxes with a side or score that is no number: {boxes}; the model overflows"));
+        }
+        if no_class > 0 {
+            let boxes = grouped(no_class);
             doubts.push(format!(
-                "{} boxes had a side or score that is no number: the model overflows",
-                grouped(not_finite)
+                "boxes whose class is none: {boxes}; perhaps the decoder is not that of this model (--decoder)"
             ));
         }
         if inverted > self.objects() {
+            let boxes = grouped(inverted);
             doubts.push(format!(
-                "{} boxes had no inside: perhaps the decoder is not that of this model (--decoder)",
-                grouped(inverted)
+                "boxes that have no inside: {boxes}; perhaps the decoder is not that of this model (--decoder)"
             ));
+        }
+        if self.above_one > 0 {
+            let objects = grouped(self.above_one);
+            doubts.push(format!("objects that score more than 1: {objects}; {NO_PROBABILITY}"));
         }
         if let Some(&class) = self.found.keys().next_back().filter(|&&class| class as usize >= classes.len())
             && !classes.is_empty()
@@ -98,8 +108,10 @@ impl Report {
         }
         rows.push(("objects", grouped(self.objects())));
         if self.rejected.total() > 0 {
-            let Rejected { not_finite, inverted, outside } = self.rejected;
-            rows.push(("left out", format!("{not_finite} no number, {inverted} without inside, {outside} outside")));
+            let Rejected { not_finite, no_class, inverted, outside } = self.rejected;
+            let mut counts = vec![format!("{not_finite} no number, {inverted} without inside, {outside} outside")];
+            counts.extend((no_class > 0).then(|| format!("{no_class} without class")));
+            rows.push(("left out", counts.join(", ")));
         }
         let mut text = pairs(&rows);
         if !self.found.is_empty() {

@@ -1,6 +1,7 @@
 //! The boxes in COCO's form of results, written as they are found.
 
 use crate::detector::{Answer, Photo};
+use crate::failure::Failure;
 use crate::standard_output;
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -21,8 +22,19 @@ pub struct Results<'r> {
 }
 
 enum Destination {
-    Stdout,
+    Stdout(Unread),
+    /// Stdout that was closed.
+    Gone,
     File(Box<BufWriter<Writing>>),
+}
+
+/// What to do when whoever reads stdout has closed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// End.
+    Stop,
+    /// Go on without it.
+    GoOn,
 }
 
 /// A file under its temporary name.
@@ -54,9 +66,15 @@ impl<'r> Results<'r> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn create(to: &Path, files: &'r [PathBuf], classes: &'r ClassNames, coco_ids: bool) -> Result<Self> {
+    pub fn create(
+        to: &Path,
+        files: &'r [PathBuf],
+        classes: &'r ClassNames,
+        coco_ids: bool,
+        unread: Unread,
+    ) -> Result<Self> {
         let to = match to.to_str() {
-            Some("-") => Destination::Stdout,
+            Some("-") => Destination::Stdout(unread),
             _ => Destination::File(Box::new(BufWriter::new(Writing(StagedFile::create(to)?)))),
         };
         let mut results = Self { to, is_empty: true, ids: ids(files), files, classes, coco_ids };
@@ -66,7 +84,7 @@ impl<'r> Results<'r> {
 
     /// Whether it goes to stdout.
     pub fn is_stdout(&self) -> bool {
-        matches!(self.to, Destination::Stdout)
+        matches!(self.to, Destination::Stdout(_) | Destination::Gone)
     }
 
     /// Adds what was found.
@@ -79,7 +97,8 @@ impl<'r> Results<'r> {
             for detection in &photo.detections {
                 text.extend_from_slice(if self.is_empty { b"\n" } else { b",\n" });
                 self.is_empty = false;
-                serde_json::to_writer(&mut text, &self.row(photo, detection)).context("cannot write a box as JSON")?;
+                let row = self.row(photo, detection)?;
+                serde_json::to_writer(&mut text, &row).context("cannot write a box as JSON")?;
             }
         }
         self.write(&text)
@@ -92,7 +111,7 @@ impl<'r> Results<'r> {
     pub fn commit(mut self) -> Result<()> {
         self.write(b"\n]\n")?;
         match self.to {
-            Destination::Stdout => Ok(()),
+            Destination::Stdout(_) | Destination::Gone => Ok(()),
             Destination::File(file) => {
                 let writing = file.into_inner().map_err(std::io::IntoInnerError::into_error);
                 Ok(writing.context("cannot write the boxes")?.0.commit()?)
@@ -100,22 +119,33 @@ impl<'r> Results<'r> {
         }
     }
 
-    fn row(&self, photo: &Photo, detection: &Detection) -> Row<'_> {
+    fn row(&self, photo: &Photo, detection: &Detection) -> Result<Row<'_>> {
         let (bounds, class) = (detection.bounds, detection.class);
-        let category = if self.coco_ids { coco_category_id(class) } else { None };
-        Row {
+        let unknown = || {
+            Failure::usage(format!("class {class} was found, which has no id of COCO's: its classes are 80"))
+                .hint("leave --coco-ids out; ids are then the numbers of classes, from 0")
+        };
+        let category = if self.coco_ids { coco_category_id(class).ok_or_else(unknown)? } else { i64::from(class) };
+        Ok(Row {
             image_id: self.ids.get(photo.index).copied().unwrap_or_default(),
-            category_id: category.unwrap_or(i64::from(class)),
+            category_id: category,
             bbox: [bounds.left, bounds.top, bounds.width(), bounds.height()],
             score: detection.score,
             file_name: self.files.get(photo.index).map(|file| file.display().to_string()).unwrap_or_default(),
             category: self.classes.get(class),
-        }
+        })
     }
 
     fn write(&mut self, text: &[u8]) -> Result<()> {
         match &mut self.to {
-            Destination::Stdout => standard_output::write(text),
+            Destination::Gone => Ok(()),
+            Destination::Stdout(unread) => match standard_output::write(text) {
+                Err(error) if *unread == Unread::GoOn && error.is::<standard_output::Closed>() => {
+                    self.to = Destination::Gone;
+                    Ok(())
+                }
+                written => written,
+            },
             Destination::File(file) => file.write_all(text).context("cannot write the boxes"),
         }
     }

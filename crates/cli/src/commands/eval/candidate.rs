@@ -5,15 +5,15 @@ use super::arguments::EvalArgs;
 use super::categories::CategoryOfClass;
 use super::latency::{self, Latency};
 use crate::args::detector::RunnerArgs;
-use crate::detector::{Answer, Job, Lane, Network, Purpose, Settings, run as run_detector};
+use crate::detector::{Answer, Job, Lane, Network, Purpose, Settings, model_and_config, run as run_detector};
 use anyhow::Result;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use trtforge_builder::samples::UnreadableTally;
-use trtforge_builder::{CancelFlag, Config, Progress, Unreadable};
+use trtforge_builder::{CancelFlag, Progress, Unreadable};
 use trtforge_runtime::Class;
+use trtforge_vision::Rejected;
 use trtforge_vision::coco::{Evaluation, Found, evaluate};
-use trtforge_vision::{Decoder, Rejected};
 
 /// What is known of a detector after it was scored.
 pub struct Candidate {
@@ -29,12 +29,25 @@ pub struct Candidate {
     pub unreadable: Vec<Unreadable>,
     /// Boxes that made no sense.
     pub rejected: Rejected,
+    /// Objects that score more than 1.
+    pub above_one: u64,
+    /// Photographs of another size than the labels say.
+    pub other_size: OtherSize,
     /// The score.
     pub evaluation: Evaluation,
     /// How long a run takes.
     pub latency: Latency,
     /// Memory of a session with one run at a time.
     pub memory: Memory,
+}
+
+/// Photographs of another size than the labels say, so that labelled boxes may not be where the objects are.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct OtherSize {
+    /// How many.
+    pub count: u64,
+    /// The first, with both sizes.
+    pub first: Option<String>,
 }
 
 /// Bytes by class. ONNX Runtime does not tell what its activations take.
@@ -49,6 +62,19 @@ pub struct Memory {
 }
 
 impl Candidate {
+    /// Opens it and finds out how its outputs are read, so that a candidate which cannot be scored is told before others are.
+    ///
+    /// # Errors
+    /// As for [`Candidate::score`], as far as no photograph is needed.
+    pub fn check(file: &Path, args: &EvalArgs, task: &Task) -> Result<()> {
+        let (path, config) = model_and_config(file, &args.detector)?;
+        let settings = Settings::new(&args.detector, config.as_ref(), Purpose::Score)?;
+        let network = Network::open(&path, settings, &args.runner, 1, &())?;
+        let classes = Lane::new(&network)?.decoder().classes();
+        let names = network.settings.class_names(classes);
+        CategoryOfClass::new(&task.annotations.categories, &names, classes, &()).map(drop)
+    }
+
     /// Runs it over all photographs and scores what it finds.
     ///
     /// # Errors
@@ -60,12 +86,12 @@ impl Candidate {
         progress: &dyn Progress,
         cancel: &CancelFlag,
     ) -> Result<Self> {
-        let (path, config) = model_and_config(file, args)?;
+        let (path, config) = model_and_config(file, &args.detector)?;
         progress.step(&format!("eval {}", path.display()));
         let settings = Settings::new(&args.detector, config.as_ref(), Purpose::Score)?;
         let network = Network::open(&path, settings.clone(), &args.runner, task.files.len(), progress)?;
-        let decoder = Lane::new(&network)?.decoder().cloned();
-        let classes = decoder.as_ref().and_then(Decoder::classes);
+        let decoder = Lane::new(&network)?.decoder();
+        let (kind, classes) = (decoder.kind(), decoder.classes());
         let names = network.settings.class_names(classes);
         let categories = CategoryOfClass::new(&task.annotations.categories, &names, classes, progress)?;
         let mut collected = Collected::new(task, args.max_unreadable);
@@ -83,10 +109,12 @@ impl Candidate {
         Ok(Self {
             file: path,
             device,
-            decoder: decoder.map_or_else(String::new, |decoder| decoder.kind().to_string()),
+            decoder: kind.to_string(),
             images: collected.images.len(),
             unreadable: collected.tally.images().cloned().collect(),
             rejected: collected.rejected,
+            above_one: collected.above_one,
+            other_size: collected.other_size,
             evaluation,
             latency,
             memory,
@@ -103,23 +131,14 @@ fn alone(network: Network, path: &Path, settings: Settings, runner: &RunnerArgs)
     latency::measure(&Network::open(path, settings, runner, 1, &())?)
 }
 
-/// The model behind an argument: itself, or what a config names, with that config.
-fn model_and_config(file: &Path, args: &EvalArgs) -> Result<(PathBuf, Option<Config>)> {
-    let shared = args.detector.config.as_deref().map(Config::read).transpose()?;
-    let is_config = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    if is_config {
-        let config = Config::read(file)?;
-        return Ok((config.model.clone(), Some(config)));
-    }
-    Ok((file.to_owned(), shared))
-}
-
 /// What comes out of the detector.
 struct Collected {
     found: Vec<Found>,
     images: Vec<i64>,
     tally: UnreadableTally,
     rejected: Rejected,
+    above_one: u64,
+    other_size: OtherSize,
 }
 
 impl Collected {
@@ -129,13 +148,22 @@ impl Collected {
             images: Vec::new(),
             tally: UnreadableTally::new(task.files.len(), max_unreadable),
             rejected: Rejected::default(),
+            above_one: 0,
+            other_size: OtherSize::default(),
         }
     }
 
     fn add(&mut self, answer: Answer, classes: &CategoryOfClass, task: &Task, progress: &dyn Progress) -> Result<()> {
         self.rejected += answer.rejected;
+        self.above_one += answer.above_one();
         for photo in &answer.photos {
-            let image = task.annotations.images[photo.index].id;
+            let labelled = &task.annotations.images[photo.index];
+            if let Some(size) = labelled.size.filter(|size| *size != photo.size) {
+                self.other_size.count += 1;
+                let first = || format!("{}, {} and not {size}", labelled.file_name, photo.size);
+                self.other_size.first.get_or_insert_with(first);
+            }
+            let image = labelled.id;
             self.images.push(image);
             self.found.extend(photo.detections.iter().filter_map(|detection| {
                 let (category, bounds) = (classes.get(detection.class)?, detection.bounds);

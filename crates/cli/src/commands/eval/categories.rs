@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use anyhow::{Result, bail};
+use std::collections::HashMap;
 use trtforge_builder::Progress;
 use trtforge_vision::ClassNames;
 use trtforge_vision::coco::Category;
@@ -26,6 +27,15 @@ impl CategoryOfClass {
             categories.iter().map(|category| (names.find(&category.name), category)).collect();
         let missing: Vec<&str> =
             by_name.iter().filter(|(class, _)| class.is_none()).map(|(_, category)| category.name.as_str()).collect();
+        if let Some((twice, other)) = shared_class(&by_name) {
+            bail!(
+                Failure::input(format!(
+                    "the labels have two categories for the class `{}`: {} and {}",
+                    twice.name, other.id, twice.id
+                ))
+                .hint("rename one of them, or join their labels under one id")
+            );
+        }
         let count = classes.unwrap_or(names.len());
         if missing.len() < categories.len() {
             if !missing.is_empty() {
@@ -61,6 +71,12 @@ impl CategoryOfClass {
     }
 }
 
+/// Two categories that one class would be.
+fn shared_class<'c>(by_name: &[(Option<u32>, &'c Category)]) -> Option<(&'c Category, &'c Category)> {
+    let mut taken = HashMap::new();
+    by_name.iter().find_map(|(class, category)| Some((*category, taken.insert((*class)?, *category)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +97,7 @@ mod tests {
         assert_eq!((ordered.get(0), ordered.get(1), ordered.get(2)), (Some(4), Some(9), None));
         assert!(of(&[(4, "nut"), (9, "bolt")], &coco, Some(80)).is_err());
         assert!(of(&[(4, "nut")], &ClassNames::default(), None).is_ok());
+        let twice = of(&[(4, "dog"), (7, "cat"), (9, "Dog")], &coco, Some(80)).expect_err("one class, two categories");
+        assert!(twice.to_string().ends_with("4 and 9"), "{twice}");
     }
 }

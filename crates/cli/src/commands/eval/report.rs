@@ -2,8 +2,9 @@
 
 use super::Task;
 use super::arguments::EvalArgs;
-use super::candidate::{Candidate, Memory};
+use super::candidate::{Candidate, Memory, OtherSize};
 use super::latency::Latency;
+use crate::detector::NO_PROBABILITY;
 use crate::table::Table;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ struct Row {
     images: usize,
     unreadable: Vec<Unreadable>,
     rejected: Rejected,
+    above_one: u64,
+    other_size: OtherSize,
     ap: Option<f64>,
     ap50: Option<f64>,
     ap75: Option<f64>,
@@ -107,21 +110,37 @@ impl Report {
 
     fn below(&self) -> String {
         let Some(first) = self.candidates.first() else { return String::new() };
-        let batch = first.latency.batch;
-        let each = if batch == 1 { "one image".to_owned() } else { format!("{batch} images") };
+        let decoders = distinct(self.candidates.iter().map(|row| row.decoder.clone()));
+        let images = |row: &Row| match row.latency.batch {
+            1 => "one image".to_owned(),
+            batch => format!("{batch} images"),
+        };
+        let each = distinct(self.candidates.iter().map(images));
         let mut text = format!(
-            "\nOver {} images; decoder {}; ms is the median of a run of {each} with nothing beside it.\n",
-            first.images, first.decoder
+            "\nOver {} images; decoder {decoders}; ms is the median of a run of {each} with nothing beside it.\n",
+            first.images
         );
-        if first.memory.activation_bytes.is_none() {
-            text += "Memory is weights, inputs and outputs; what ONNX Runtime takes for activations is not known.\n";
+        if self.candidates.iter().any(|row| row.memory.activation_bytes.is_none()) {
+            text += "Memory of a model on the CPU is weights, inputs and outputs; what ONNX Runtime takes for activations is not known.\n";
+        }
+        if first.ap.is_none() {
+            text += "There is no AP: nothing is labelled in these images, but for crowds.\n";
+        }
+        if let OtherSize { count, first: Some(first) } = &first.other_size {
+            text += &format!(
+                "Images of another size than the labels say: {count}; the first is {first}. Boxes are labelled in pixels, so they may not fit.\n"
+            );
         }
         for row in self.candidates.iter().filter(|row| !row.unreadable.is_empty()) {
             text += &format!("{}: {} images could not be read and are not scored.\n", row.file, row.unreadable.len());
         }
         for row in self.candidates.iter().filter(|row| row.rejected.not_finite > 0) {
-            text +=
-                &format!("{}: {} boxes had a side or score that is no number.\n", row.file, row.rejected.not_finite);
+            let boxes = row.rejected.not_finite;
+            text += &format!("{}: boxes with a side or score that is no number: {boxes}.\n", row.file);
+        }
+        for row in self.candidates.iter().filter(|row| row.above_one > 0) {
+            let objects = row.above_one;
+            text += &format!("{}: objects that score more than 1: {objects}; {NO_PROBABILITY}.\n", row.file);
         }
         text
     }
@@ -167,6 +186,8 @@ fn row(candidate: Candidate, first: (Option<f64>, Option<f64>), names: &HashMap<
         images: candidate.images,
         unreadable: candidate.unreadable,
         rejected: candidate.rejected,
+        above_one: candidate.above_one,
+        other_size: candidate.other_size,
         ap,
         ap50,
         ap75,
@@ -178,6 +199,13 @@ fn row(candidate: Candidate, first: (Option<f64>, Option<f64>), names: &HashMap<
         memory: candidate.memory,
         per_class: per_class.collect(),
     }
+}
+
+/// A text that is the same for all candidates, or theirs in turn.
+fn distinct(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.collect();
+    let same = texts.iter().all(|text| *text == texts[0]);
+    texts[..if same { 1 } else { texts.len() }].join(", then ")
 }
 
 fn share(figure: Option<f64>) -> String {

@@ -69,9 +69,64 @@ fn padding_of_final_boxes_is_no_fault() {
     assert_eq!((candidates.len(), candidates.rejected().total()), (1, 0));
     values[5] = f32::NAN;
     decoder.decode(&[Values::F32(&values)], 1, 0, &mut candidates).unwrap();
-    assert_eq!((candidates.len(), candidates.rejected().not_finite), (0, 1));
+    assert_eq!((candidates.len(), candidates.rejected().no_class), (0, 1));
     decoder.decode(&[Values::F32(&values[6..])], 1, 0, &mut candidates).unwrap();
     assert_eq!(candidates.len(), 0, "fewer rows are fine");
+}
+
+#[test]
+fn a_list_of_final_boxes_may_begin_with_none() {
+    let decoder = choose(&[OutputShape::fractions("output0", &[1, 0, 6])], size(64, 64)).unwrap();
+    assert_eq!(decoder.kind(), DecoderKind::EndToEnd);
+    let mut candidates = Candidates::new(0.3);
+    decoder.decode(&[Values::F32(&[])], 1, 0, &mut candidates).unwrap();
+    assert!(candidates.is_empty());
+    decoder.decode(&[Values::F32(&[1.0, 1.0, 5.0, 5.0, 0.5, 2.0])], 1, 0, &mut candidates).unwrap();
+    assert_eq!(candidates.len(), 1);
+    assert!(choose(&[OutputShape::fractions("output0", &[1, 0, 85])], size(64, 64)).is_err());
+}
+
+/// Five boxes that score the same in each decoder that is given its classes as numbers.
+#[test]
+fn classes_that_are_none_are_counted_and_padding_is_not() {
+    let labels = [3.0, -1.0, 65_536.0, f32::NAN, 1e12];
+    let found = |shapes: &[OutputShape], values: &[Values<'_>]| {
+        let mut candidates = Candidates::new(0.3);
+        choose(shapes, size(64, 64)).unwrap().decode(values, 1, 0, &mut candidates).unwrap();
+        let rejected = candidates.rejected();
+        assert_eq!((rejected.not_finite, rejected.inverted), (0, 0));
+        (candidates.classes.clone(), rejected.no_class)
+    };
+    let rows: Vec<f32> = labels.iter().flat_map(|&label| [1.0, 1.0, 5.0, 5.0, 0.5, label]).collect();
+    let end_to_end = [OutputShape::fractions("output0", &[1, 5, 6])];
+    assert_eq!(found(&end_to_end, &[Values::F32(&rows)]), (vec![3], 3));
+
+    let (boxes, scores) = ([1.0, 1.0, 5.0, 5.0].repeat(5), [0.5; 5]);
+    let plug_in = [
+        OutputShape::whole("num_dets", &[1, 1]),
+        OutputShape::fractions("det_boxes", &[1, 5, 4]),
+        OutputShape::fractions("det_scores", &[1, 5]),
+        OutputShape::fractions("det_classes", &[1, 5]),
+    ];
+    let (boxes, scores) = (Values::F32(&boxes), Values::F32(&scores));
+    assert_eq!(found(&plug_in, &[Values::I32(&[5]), boxes, scores, Values::F32(&labels)]), (vec![3], 3));
+
+    let transformer = [
+        OutputShape::whole("labels", &[1, 5]),
+        OutputShape::fractions("boxes", &[1, 5, 4]),
+        OutputShape::fractions("scores", &[1, 5]),
+    ];
+    let whole = [3, -1, 65_536, i64::from(i32::MAX), i64::MAX];
+    assert_eq!(found(&transformer, &[Values::I64(&whole), boxes, scores]), (vec![3], 3));
+}
+
+#[test]
+fn maps_of_68_and_32_channels_are_read_in_the_exporters_order() {
+    let map = |channels: usize, cells: usize| OutputShape::fractions("m", &[1, channels, cells, cells]);
+    let maps = |first, second| [first, second].map(|channels| [8, 4, 2].map(|cells| map(channels, cells))).concat();
+    let classes = |first, second| choose(&maps(first, second), size(64, 64)).unwrap().classes();
+    assert_eq!((classes(68, 32), classes(32, 68)), (Some(68), Some(32)));
+    assert_eq!((classes(80, 68), classes(68, 80), classes(32, 80)), (Some(80), Some(80), Some(80)));
 }
 
 #[test]
@@ -87,19 +142,38 @@ fn numbers_that_are_none_are_counted_by_every_decoder() {
         vec![OutputShape::fractions("o", &[1, 300, 7])],
         vec![OutputShape::fractions("o", &[1, 7, 4, 4])],
         vec![OutputShape::fractions("o", &[1, 85, 40])],
+        vec![
+            OutputShape::whole("count", &[1, 1]),
+            OutputShape::fractions("boxes", &[1, 9, 4]),
+            OutputShape::fractions("scores", &[1, 9]),
+            OutputShape::whole("classes", &[1, 9]),
+        ],
+        vec![
+            OutputShape::whole("labels", &[1, 9]),
+            OutputShape::fractions("boxes", &[1, 9, 4]),
+            OutputShape::fractions("scores", &[1, 9]),
+        ],
+        [3, 68].map(|channels| [8, 4, 2].map(|side| OutputShape::fractions("m", &[1, channels, side, side]))).concat(),
+        [2, 32].map(|columns| [64, 16, 4].map(|cells| OutputShape::fractions("m", &[1, cells, columns]))).concat(),
     ];
+    let mut kinds = Vec::new();
     for shapes in cases {
         let decoder = choose(&shapes, input).unwrap();
+        kinds.push(decoder.kind());
         for poison in [f32::NAN, f32::INFINITY] {
-            let outputs: Vec<Vec<f32>> =
-                shapes.iter().map(|shape| vec![poison; shape.dimensions.iter().product()]).collect();
-            let values: Vec<_> = outputs.iter().map(|output| Values::F32(output)).collect();
+            let fractions = vec![poison; 8192];
+            let of = |shape: &OutputShape| match shape.numbers {
+                Numbers::Fractions => Values::F32(&fractions[..shape.row_length()]),
+                Numbers::Whole => Values::I32(&[9; 9][..shape.row_length()]),
+            };
             let mut candidates = Candidates::new(0.3);
-            decoder.decode(&values, 1, 0, &mut candidates).unwrap();
+            decoder.decode(&shapes.iter().map(of).collect::<Vec<_>>(), 1, 0, &mut candidates).unwrap();
+            let rejected = candidates.rejected();
             assert!(candidates.is_empty(), "{}", decoder.kind());
-            assert!(candidates.rejected().not_finite > 0, "{} with {poison}", decoder.kind());
+            assert!(rejected.not_finite + rejected.no_class > 0, "{} with {poison}", decoder.kind());
         }
     }
+    assert!(DecoderKind::ALL.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
 }
 
 #[test]
