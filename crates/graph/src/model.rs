@@ -48,7 +48,15 @@ impl Model {
     /// # Errors
     /// As [`Model::read`], but for those of the file itself.
     pub fn from_bytes(bytes: Bytes, external_root: Option<&Path>) -> Result<Self> {
-        let mut model = Self::decode(bytes, "the given data")?;
+        Self::from_bytes_of("the given data", bytes, external_root)
+    }
+
+    /// As [`Model::from_bytes`], with what errors call the data: the file that it was read from, say.
+    ///
+    /// # Errors
+    /// As [`Model::from_bytes`].
+    pub fn from_bytes_of(origin: &str, bytes: Bytes, external_root: Option<&Path>) -> Result<Self> {
+        let mut model = Self::decode(bytes, origin)?;
         model.data_files = external::resolve(&mut model.proto, external_root)?;
         Ok(model)
     }

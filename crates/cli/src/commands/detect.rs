@@ -108,7 +108,7 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     report.doubts(&classes).iter().for_each(|doubt| terminal.note(doubt));
     if let (0, Some(first)) = (report.images, &report.first_unreadable) {
         let message = format!("{} and none that could be read; the first: {first}", counted(files.len(), "image"));
-        bail!(Failure::input(message).hint("known formats are JPEG, PNG, BMP, WebP, TIFF and GIF"));
+        bail!(Failure::input(message).hint("name photographs that are there, in JPEG, PNG, BMP, WebP, TIFF or GIF"));
     }
     let to_stdout = results.as_ref().is_some_and(Results::is_stdout);
     results.map(Results::commit).transpose()?;

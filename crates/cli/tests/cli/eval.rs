@@ -107,6 +107,10 @@ fn a_candidate_that_cannot_run_is_told_before_others_are_scored() {
     write_labels(folder.path(), &labels);
     let run = run_in(folder.path(), &[&EVAL[..2], &["absent.onnx"], &EVAL[2..]].concat());
     assert!(run.code == 4 && !run.stderr.contains("eval colours.onnx"), "{run}");
+    let whole = std::fs::read(folder.path().join("colours.onnx")).expect("the model");
+    std::fs::write(folder.path().join("half.onnx"), &whole[..whole.len() / 2]).expect("half of it");
+    let run = run_in(folder.path(), &[&EVAL[..1], &["half.onnx"], &EVAL[2..]].concat());
+    assert!(run.code == 4 && run.stderr.contains("half.onnx is cut short"), "{run}");
 }
 
 #[test]

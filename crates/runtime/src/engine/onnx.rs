@@ -19,7 +19,7 @@ pub(crate) fn load(
     name: &str,
     folder: Option<&Path>,
 ) -> Result<Engine> {
-    let model = Model::from_bytes(bytes, folder)?;
+    let model = Model::from_bytes_of(source_name, bytes, folder)?;
     let weights = options.ledger.enter(&Arc::from(name), Class::Weights, model.weights_bytes())?;
     let config = SessionConfig { threads: options.threads, ..SessionConfig::default() };
     let session = OnnxRuntime::load()?.session(&model, &config)?;
