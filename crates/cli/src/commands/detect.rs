@@ -31,11 +31,11 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Cancelled)))
 }
 
-/// What stays of a run that was stopped while it drew.
+/// What stays of a run that was stopped when it had written something.
 fn interrupted(report: &Report, images: usize) -> anyhow::Error {
     let (done, all) = (grouped(report.files() as u64), counted(images, "image"));
     let message =
-        format!("interrupted after {done} of {all}; pictures that were written stay, the list of boxes does not");
+        format!("interrupted after {done} of {all}; pictures that were drawn stay, and no file of boxes was written");
     Failure::interrupted(message).into()
 }
 
@@ -68,6 +68,10 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     let network = Network::open(&model, settings, &args.runner, files.len(), &terminal)?;
     let decoder = Lane::new(&network)?.decoder();
     let classes = network.settings.class_names(decoder.classes());
+    if let Some(count) = decoder.classes().filter(|count| !classes.is_empty() && *count != classes.len()) {
+        terminal
+            .note(&format!("the model has {count} classes, and {} are named: are the names its own?", classes.len()));
+    }
     let pictures = args.out.as_deref().map(|folder| Pictures::create(folder, &files, &classes)).transpose()?;
     if let (Some(pictures), Some(json)) = (&pictures, &args.json)
         && pictures.includes(json)
@@ -100,9 +104,11 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
     report.seconds = start.elapsed().as_secs_f64();
     // A run that failed is worth looking at, too.
     let recorded = monitored.finish(&terminal);
-    detected.map_err(|error| match pictures {
-        Some(_) if is_cancelled(&error) => interrupted(&report, files.len()),
-        _ => error,
+    let to_stdout = results.as_ref().is_some_and(Results::is_stdout);
+    let has_written = pictures.is_some() || to_stdout;
+    detected.map_err(|error| match has_written && is_cancelled(&error) {
+        true => interrupted(&report, files.len()),
+        false => error,
     })?;
     terminal.finish();
     report.doubts(&classes).iter().for_each(|doubt| terminal.note(doubt));
@@ -110,7 +116,6 @@ pub fn run(args: &DetectArgs, verbosity: &VerbosityArgs) -> Result<()> {
         let message = format!("{} and none that could be read; the first: {first}", counted(files.len(), "image"));
         bail!(Failure::input(message).hint("name photographs that are there, in JPEG, PNG, BMP, WebP, TIFF or GIF"));
     }
-    let to_stdout = results.as_ref().is_some_and(Results::is_stdout);
     results.map(Results::commit).transpose()?;
     if !to_stdout {
         standard_output::write(report.text(&classes))?;

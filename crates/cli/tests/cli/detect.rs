@@ -169,7 +169,7 @@ fn outputs_whose_shapes_only_a_run_tells_are_read_as_well() {
     let mut open = colour_detector();
     for (output, columns) in open.graph.as_mut().expect("a graph").output.iter_mut().zip([3, 4]) {
         let dimensions = vec![Dimension::Symbol("M".into()), Dimension::Symbol("A".into()), Dimension::Fixed(columns)];
-        *output = open_tensor_value(&output.name().to_owned(), ElementType::Float32, dimensions);
+        *output = open_tensor_value(output.name(), ElementType::Float32, dimensions);
     }
     write(folder.path(), "open.onnx", open);
     let run = run_in(folder.path(), &["detect", "open.onnx", "red.bmp", "--json", "o.json"]).success();

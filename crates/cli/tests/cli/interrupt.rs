@@ -1,6 +1,7 @@
 //! Ctrl-C, and two builds of one output at once.
 
-use crate::models::{deep, folder_with_classifier, write};
+use crate::models::{colour_detector, deep, folder_with_classifier, write};
+use crate::photographs::{COLOURS, write_photograph};
 use crate::program::{Run, command, have_libraries, libraries, run_in};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -42,6 +43,34 @@ fn an_interrupted_build_ends_soon_and_leaves_nothing() {
         let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").flatten().collect();
         assert_eq!(left.len(), 1, "{step}: {left:?}");
     }
+}
+
+#[test]
+fn an_interrupted_detection_says_how_far_it_came() {
+    if !have_libraries() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path(), "colours.onnx", colour_detector());
+    write_photograph(&folder.path().join("p.png"), 400, 300, COLOURS[0]);
+    std::fs::write(folder.path().join("list.txt"), "p.png\n".repeat(5000)).expect("a list");
+    let mut detect = command(&["detect", "colours.onnx", "@list.txt", "--out", "drawn", "--json", "boxes.json"]);
+    detect.env("TRTFORGE_LIB_DIR", libraries().expect("the libraries")).current_dir(folder.path());
+    let mut child = detect.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    while !folder.path().join("drawn/p.png").exists() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before it drew");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    interrupt(&child);
+    let ended = child.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{told}");
+    assert!(told.contains("error: interrupted after ") && told.contains(" of 5000 images"), "{told}");
+    let left = [folder.path().to_owned(), folder.path().join("drawn")].map(|folder| {
+        let names = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.file_name());
+        names.filter(|name| name.to_string_lossy().starts_with('.')).count()
+    });
+    assert!(left == [0, 0] && !folder.path().join("boxes.json").exists(), "{left:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::detector::{Answer, Photo};
 use crate::failure::Failure;
 use anyhow::{Context, Result};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use trtforge_builder::StagedFile;
@@ -80,6 +80,8 @@ fn settled(folder: &Path) -> Option<PathBuf> {
 /// A name for each file that no other has. PNG stays PNG; everything else becomes JPEG.
 fn names(files: &[PathBuf]) -> Vec<String> {
     let mut taken = HashSet::new();
+    // Numbers below these are known to be taken.
+    let mut least: HashMap<String, u64> = HashMap::new();
     let name = |file: &PathBuf| {
         let stem = file.file_stem().map_or_else(|| "image".into(), |stem| stem.to_string_lossy().into_owned());
         let is_png = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
@@ -88,8 +90,11 @@ fn names(files: &[PathBuf]) -> Vec<String> {
             1 => format!("{stem}.{extension}"),
             _ => format!("{stem}-{number}.{extension}"),
         };
-        let free = (1..).map(numbered).find(|name| taken.insert(name.to_lowercase()));
-        free.unwrap_or(stem)
+        let number = least.entry(numbered(1).to_lowercase()).or_insert(1);
+        while !taken.insert(numbered(*number).to_lowercase()) {
+            *number += 1;
+        }
+        numbered(*number)
     };
     files.iter().map(name).collect()
 }
