@@ -72,7 +72,7 @@ impl Decoder {
             Kind::DamoYoloRaw => level_maps::fit(outputs, input).map(Layout::LevelMaps),
             Kind::Yolox => yolox::fit(outputs, input).map(Layout::Yolox),
             Kind::YoloV5 => yolov5::named(outputs).map(Layout::YoloV5),
-            Kind::YoloV8 => yolov8::named(outputs).map(Layout::YoloV8),
+            Kind::YoloV8 => yolov8::named(outputs, input).map(Layout::YoloV8),
             Kind::EndToEnd => end_to_end::named(outputs).map(Layout::EndToEnd),
             Kind::EfficientNms => efficient_nms::fit(outputs).map(Layout::EfficientNms),
             Kind::RtDetr => rt_detr::fit(outputs).map(Layout::RtDetr),

@@ -75,6 +75,21 @@ fn padding_of_final_boxes_is_no_fault() {
 }
 
 #[test]
+fn yolov8_turned_round_is_read_when_it_is_named() {
+    let input = size(64, 64);
+    let (first, turned) = ([OutputShape::fractions("o", &[1, 7, 84])], [OutputShape::fractions("o", &[1, 84, 7])]);
+    let mut values = vec![0.0f32; 84 * 7];
+    for (channel, value) in [20.0, 30.0, 8.0, 4.0, 0.2, 0.7, 0.1].into_iter().enumerate() {
+        values[channel * 84 + 9] = value;
+    }
+    let wanted = only(&choose(&first, input).unwrap(), &[Values::F32(&values)], 0.5);
+    let around: Vec<f32> = (0..84 * 7).map(|at| values[at % 7 * 84 + at / 7]).collect();
+    let named = Decoder::named(DecoderKind::YoloV8, &turned, input).unwrap();
+    assert_eq!((named.classes(), only(&named, &[Values::F32(&around)], 0.5)), (Some(3), wanted));
+    assert_eq!(choose(&turned, input).unwrap().kind(), DecoderKind::Yolox, "the shape alone is YOLOX's");
+}
+
+#[test]
 fn a_list_of_final_boxes_may_begin_with_none() {
     let decoder = choose(&[OutputShape::fractions("output0", &[1, 0, 6])], size(64, 64)).unwrap();
     assert_eq!(decoder.kind(), DecoderKind::EndToEnd);
