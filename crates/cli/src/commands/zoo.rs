@@ -1,6 +1,7 @@
 //! `trtforge zoo`: models of known architectures with random weights, to learn memory and latency before weights exist.
 
 use crate::args::json::JsonArgs;
+use crate::failure::Failure;
 use crate::standard_output;
 use crate::table::Table;
 use anyhow::Result;
@@ -67,6 +68,10 @@ pub fn run(args: &ZooArgs) -> Result<()> {
 fn write(args: &ZooArgs, variant: Variant, output: &Path) -> Result<()> {
     let options =
         Options { batch: args.batch.0, size: args.size, raw: args.raw, seed: args.seed, ..Options::new(variant) };
+    if let Some(folder) = output.parent() {
+        let failed = |error| Failure::usage(format!("cannot make the folder {}", folder.display())).because(error);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let model = trtforge_zoo::generate(&options)?;
     model.write(output)?;
     let report =

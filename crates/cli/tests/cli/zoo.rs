@@ -12,7 +12,6 @@ fn lists_the_architectures() {
 fn writes_a_model_that_inspect_reads() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["zoo", "damoyolo-ns", "-o", "new/ns.onnx", "--batch", "dynamic", "--size", "64"];
-    std::fs::create_dir(folder.path().join("new")).expect("a folder");
     assert_eq!(run_in(folder.path(), &arguments).success().stdout, "new/ns.onnx\n");
     let report = run_in(folder.path(), &["inspect", "new/ns.onnx", "--json"]).json();
     assert_eq!(report["inputs"][0]["name"], "images");
@@ -29,6 +28,7 @@ fn wrong_requests() {
     insta::assert_snapshot!("no_output", refused(&["zoo", "damoyolo-t"]));
     insta::assert_snapshot!("batch", refused(&["zoo", "damoyolo-t", "-o", "x.onnx", "--batch", "0"]));
     insta::assert_snapshot!("size", refused(&["zoo", "damoyolo-t", "-o", "x.onnx", "--size", "100"]));
-    insta::assert_snapshot!("no_such_folder", refused(&["zoo", "damoyolo-ns", "-o", "absent/x.onnx"]));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    insta::assert_snapshot!("folder_in_a_file", refused(&["zoo", "damoyolo-ns", "-o", "file/x.onnx"]));
 }
