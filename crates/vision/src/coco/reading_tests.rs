@@ -29,6 +29,18 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
+fn a_byte_order_mark_is_passed_over() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = r#"{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [], "annotations": []}"#;
+    for mark in ["", "\u{feff}"] {
+        std::fs::write(file.path(), format!("{mark}{text}")).unwrap();
+        assert_eq!(Annotations::read(file.path()).unwrap().images.len(), 1);
+    }
+    std::fs::write(file.path(), "\u{feff}\u{feff}").unwrap();
+    assert!(matches!(Annotations::read(file.path()), Err(Error::Annotations { .. })), "one mark is enough");
+}
+
+#[test]
 fn every_fault_is_counted_and_the_rest_is_kept() {
     let file = parse(
         r#"{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}, {"id": "x", "file_name": "c.jpg"}, 7,
