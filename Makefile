@@ -85,7 +85,7 @@ lint: setup ## Format, clippy in both flavours and documentation, warnings refus
 	@$(CARGO) clippy --package trtforge-runtime --all-targets --locked --no-default-features -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 
-detector: release ## Train the small detector anew on generated scenes, quantize and score it (50 minutes, on a processor of four cores or more; on a GPU DETECTOR_FLAGS='--minutes 9' will do)
+detector: release ## Train the small detector anew on generated scenes, quantize and score it (50 minutes, too short for two cores; on a GPU DETECTOR_FLAGS='--minutes 9' will do)
 	@[[ '$(DETECTOR_PYTHON)' != .deps/* ]] || $(PYTHON) tools/venv.py tools/requirements-detector.txt .deps/venv-detector
 	@DETECTOR_PYTHON='$(DETECTOR_PYTHON)' DETECTOR_FLAGS='$(DETECTOR_FLAGS)' tools/detector.sh
 

@@ -6,7 +6,7 @@ use fs4::FileExt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
-use trtforge_graph::Model;
+use trtforge_graph::{Model, Place};
 
 /// The right to write one output; held for the length of a build and given back when dropped.
 #[derive(Debug)]
@@ -117,11 +117,8 @@ fn is_special(path: &Path) -> bool {
 #[derive(Debug)]
 pub struct StagedFile {
     target: PathBuf,
-    /// The target, or what it links to.
-    place: PathBuf,
+    place: Place,
     file: tempfile::NamedTempFile,
-    /// The device or pipe that it goes to.
-    special: Option<File>,
 }
 
 impl StagedFile {
@@ -141,17 +138,14 @@ impl StagedFile {
     /// [`Error::Write`] where the folder or the device cannot be written.
     pub fn create(target: &Path) -> Result<StagedFile> {
         let failed = |source| Error::write(target, source);
-        if target.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
-        }
-        let open = || File::options().write(true).open(target).map_err(failed);
-        let special = is_special(target).then(open).transpose()?;
-        let linked = (special.is_none() && target.is_symlink()).then(|| target.canonicalize().ok()).flatten();
-        let place = linked.unwrap_or_else(|| target.to_owned());
-        let folder = if special.is_some() { std::env::temp_dir() } else { folder_of(&place).to_owned() };
+        let place = Place::of(target).map_err(failed)?;
+        let folder = match &place {
+            Place::File(place) => folder_of(place).to_owned(),
+            Place::Special(_) => std::env::temp_dir(),
+        };
         let file = tempfile::Builder::new().prefix(".trtforge-").tempfile_in(folder).map_err(failed)?;
         make_readable(file.as_file()).map_err(failed)?;
-        Ok(StagedFile { target: target.to_owned(), place, file, special })
+        Ok(StagedFile { target: target.to_owned(), place, file })
     }
 
     /// The file to write to.
@@ -170,9 +164,9 @@ impl StagedFile {
     /// [`Error::Write`] where the rename fails, or the device is full.
     pub fn commit(mut self) -> Result<()> {
         let failed = |source| Error::write(&self.target, source);
-        match self.special {
-            None => self.file.persist(&self.place).map(drop).map_err(|error| failed(error.error)),
-            Some(mut special) => {
+        match self.place {
+            Place::File(place) => self.file.persist(place).map(drop).map_err(|error| failed(error.error)),
+            Place::Special(mut special) => {
                 let copied = self.file.rewind().and_then(|()| io::copy(self.file.as_file_mut(), &mut special));
                 copied.map(drop).map_err(failed)
             }

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use crate::construct::entry;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::place::Place;
 use crate::proto::ModelProto;
 use crate::wire::LIMIT_BYTES;
 
@@ -139,7 +140,6 @@ fn encode(proto: &ModelProto, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<()> {
     let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write_to = |file: &mut File| {
         let mut out = BufWriter::with_capacity(1 << 16, file);
         fill(&mut out).map_err(|failure| match failure {
@@ -148,18 +148,18 @@ fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Failu
         })?;
         out.flush().map_err(failed)
     };
-    let resolved = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
-    let path = resolved.as_deref().unwrap_or(path);
-    if path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir()) {
-        return write_to(&mut File::options().write(true).open(path).map_err(failed)?);
-    }
-    let mut temporary = temporary_file(folder, path).map_err(failed)?;
+    let place = match Place::of(path).map_err(failed)? {
+        Place::Special(mut file) => return write_to(&mut file),
+        Place::File(place) => place,
+    };
+    let mut temporary = temporary_file(&place).map_err(failed)?;
     write_to(temporary.as_file_mut())?;
-    temporary.persist(path).map(drop).map_err(|error| failed(error.error))
+    temporary.persist(place).map(drop).map_err(|error| failed(error.error))
 }
 
 /// A temporary file with the permissions that a new file gets, or those of the file it replaces.
-fn temporary_file(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
+fn temporary_file(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
     let mut builder = tempfile::Builder::new();
     let temporary = builder.prefix(&prefix).suffix(".partial").make_in(folder, |name| File::create_new(name))?;
@@ -218,5 +218,16 @@ mod tests {
             assert!(link.is_symlink());
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_leads_to_the_model_that_is_replaced() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (link, real) = (folder.path().join("link.onnx"), other.path().join("real.onnx"));
+        std::fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        Model::from_proto(model(GraphProto::default(), 8, 17)).write(&link).unwrap();
+        assert!(link.is_symlink() && Model::read(&real).is_ok());
+        assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1);
     }
 }

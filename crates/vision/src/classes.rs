@@ -6,6 +6,9 @@ mod literal;
 
 use crate::error::{Error, Result};
 
+/// Classes that a network can have; a number beyond is believed of none.
+pub(crate) const MOST_CLASSES: usize = 1 << 16;
+
 /// The names of a network's classes, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClassNames(Vec<String>);
@@ -65,7 +68,10 @@ impl ClassNames {
 
     /// The class of that name, whatever the case of its letters; nothing has no name.
     pub fn find(&self, name: &str) -> Option<u32> {
-        let found = self.0.iter().position(|known| !name.is_empty() && known.eq_ignore_ascii_case(name))?;
+        if name.is_empty() {
+            return None;
+        }
+        let found = self.0.iter().position(|known| known.eq_ignore_ascii_case(name))?;
         u32::try_from(found).ok()
     }
 }

@@ -118,7 +118,7 @@ fn output_shapes(network: &Network, session: &mut Session, outputs: &mut RunOutp
     if let Some(shapes) = expected_shapes(signature, &slot) {
         return Ok(shapes);
     }
-    write_images(network, &mut slot, &[])?;
+    write_images(network, &mut slot, &vec![0.0; network.inputs.batch() * network.inputs.input.elements()])?;
     write_sizes(network, &mut slot)?;
     slot.run()?;
     outputs.take(signature, &mut slot)?;

@@ -222,6 +222,12 @@ fn ids_of_coco_are_for_its_classes() {
     };
     assert_eq!(detect(&["end-to-end"]).json()[0]["category_id"], 1);
     assert_eq!(detect(&["end-to-end"]).json()[0]["category"], Value::Null, "nobody says how many classes there are");
+    let mut many = ambiguous_detector();
+    let rows = [8.0f32, 8.0, 40.0, 40.0, 0.9, 80.0].repeat(252);
+    many.graph.as_mut().expect("a graph").initializer[0] = tensor("rows", [1, 252, 6], rows);
+    write(folder.path(), "one.onnx", many);
+    let told = detect(&["end-to-end"]).failure(2);
+    assert!(told.contains("class 80 was found") && told.contains("leave --coco-ids out"), "{told}");
 }
 
 #[test]

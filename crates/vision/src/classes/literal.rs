@@ -1,7 +1,6 @@
 //! A dictionary or list of strings as Python prints it, read without trusting it.
 
-/// Most classes that are believed.
-const MOST_CLASSES: usize = 1 << 16;
+use super::MOST_CLASSES;
 
 /// The strings by their keys, or by their places in a list; nothing where the text is something else.
 pub(super) fn names(text: &str) -> Option<Vec<String>> {

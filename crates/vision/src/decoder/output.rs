@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::classes::MOST_CLASSES;
+
 /// Whether an output holds fractions or whole numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbers {
@@ -72,9 +74,6 @@ impl fmt::Display for OutputShape {
     }
 }
 
-/// Classes that a network can have; a number beyond is none.
-pub(super) const MOST_CLASSES: u32 = 65_536;
-
 /// What a network gives as the class of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClassNumber {
@@ -138,7 +137,7 @@ impl<'a> Values<'a> {
             Self::I64(values) => values.get(index).is_none_or(|value| *value < 0),
         };
         match self.whole(index) {
-            Some(class) if class < MOST_CLASSES => ClassNumber::Class(class),
+            Some(class) if (class as usize) < MOST_CLASSES => ClassNumber::Class(class),
             _ if is_negative => ClassNumber::Unused,
             _ => ClassNumber::Impossible,
         }

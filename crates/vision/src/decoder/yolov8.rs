@@ -20,33 +20,27 @@ pub(super) struct YoloV8 {
 
 /// The layout, where this output has one.
 pub(super) fn fit(outputs: &[OutputShape], input: Size) -> Option<YoloV8> {
-    channels_first(outputs).filter(|layout| is_grid(layout.anchors, input))
+    layout(outputs, false).filter(|layout| layout.fits(input))
 }
 
 /// As [`fit`], whatever the number of anchors, and turned round where that and nothing else fits the input.
 pub(super) fn named(outputs: &[OutputShape], input: Size) -> Option<YoloV8> {
-    fit(outputs, input)
-        .or_else(|| by_anchor(outputs).filter(|layout| is_grid(layout.anchors, input)))
-        .or_else(|| channels_first(outputs))
+    let turned = || layout(outputs, true).filter(|layout| layout.fits(input));
+    fit(outputs, input).or_else(turned).or_else(|| layout(outputs, false))
 }
 
-fn is_grid(anchors: usize, input: Size) -> bool {
-    [grid::THREE_LEVELS, grid::FOUR_LEVELS].into_iter().any(|strides| grid::count(input, strides) == anchors)
-}
-
-fn channels_first(outputs: &[OutputShape]) -> Option<YoloV8> {
+fn layout(outputs: &[OutputShape], is_by_anchor: bool) -> Option<YoloV8> {
     let [output] = outputs else { return None };
-    let [channels, anchors] = output.fraction_row::<2>()?;
-    (channels > 4).then(|| YoloV8 { anchors, classes: channels - 4, is_by_anchor: false })
-}
-
-fn by_anchor(outputs: &[OutputShape]) -> Option<YoloV8> {
-    let [output] = outputs else { return None };
-    let [anchors, channels] = output.fraction_row::<2>()?;
-    (channels > 4).then(|| YoloV8 { anchors, classes: channels - 4, is_by_anchor: true })
+    let [first, second] = output.fraction_row::<2>()?;
+    let (channels, anchors) = if is_by_anchor { (second, first) } else { (first, second) };
+    (channels > 4).then(|| YoloV8 { anchors, classes: channels - 4, is_by_anchor })
 }
 
 impl YoloV8 {
+    fn fits(&self, input: Size) -> bool {
+        [grid::THREE_LEVELS, grid::FOUR_LEVELS].iter().any(|strides| grid::count(input, strides) == self.anchors)
+    }
+
     pub(super) fn decode(&self, outputs: &[Values<'_>], into: &mut Candidates) {
         let values = outputs[0].fractions();
         if self.is_by_anchor {

@@ -11,6 +11,8 @@ use trtforge_vision::{ClassNames, annotate, encode_image};
 
 /// A folder of annotated photographs.
 pub struct Pictures<'p> {
+    /// The folder, links followed.
+    folder: PathBuf,
     /// Where each photograph goes.
     targets: Vec<PathBuf>,
     classes: &'p ClassNames,
@@ -38,14 +40,13 @@ impl<'p> Pictures<'p> {
         if let Some(file) = read.find(|file| identity(file).is_some_and(|file| there.contains(&file))) {
             return refused(format!("a picture with boxes would replace the photograph {}", file.display()));
         }
-        Ok(Self { targets, classes })
+        Ok(Self { folder, targets, classes })
     }
 
     /// Whether one of the pictures goes to this file.
     pub fn includes(&self, file: &Path) -> bool {
-        let place = |file: &Path| Some((settled(file.parent()?)?, file.file_name()?.to_owned()));
-        let same_name = self.targets.iter().filter(|target| target.file_name() == file.file_name());
-        place(file).is_some_and(|wanted| same_name.into_iter().any(|target| place(target).as_ref() == Some(&wanted)))
+        file.parent().and_then(settled).is_some_and(|folder| folder == self.folder)
+            && self.targets.iter().any(|target| target.file_name() == file.file_name())
     }
 
     /// Draws into the photographs of an answer and writes them; their pixels are given up.

@@ -10,10 +10,10 @@ use anyhow::Result;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use trtforge_builder::samples::UnreadableTally;
-use trtforge_builder::{CancelFlag, Progress, Unreadable};
+use trtforge_builder::{CancelFlag, Config, Progress, Unreadable};
 use trtforge_runtime::Class;
-use trtforge_vision::Rejected;
 use trtforge_vision::coco::{Evaluation, Found, evaluate};
+use trtforge_vision::{DecoderKind, Rejected};
 
 /// What is known of a detector after it was scored.
 pub struct Candidate {
@@ -68,11 +68,8 @@ impl Candidate {
     /// As for [`Candidate::score`], as far as no photograph is needed.
     pub fn check(file: &Path, args: &EvalArgs, task: &Task) -> Result<()> {
         let (path, config) = model_and_config(file, &args.detector)?;
-        let settings = Settings::new(&args.detector, config.as_ref(), Purpose::Score)?;
-        let network = Network::open(&path, settings, &args.runner, 1, &())?;
-        let classes = Lane::new(&network)?.decoder().classes();
-        let names = network.settings.class_names(classes);
-        CategoryOfClass::new(&task.annotations.categories, &names, classes, &()).map(drop)
+        let network = open(&path, config.as_ref(), args, 1, &())?;
+        join(&network, task, &()).map(drop)
     }
 
     /// Runs it over all photographs and scores what it finds.
@@ -88,12 +85,8 @@ impl Candidate {
     ) -> Result<Self> {
         let (path, config) = model_and_config(file, &args.detector)?;
         progress.step(&format!("eval {}", path.display()));
-        let settings = Settings::new(&args.detector, config.as_ref(), Purpose::Score)?;
-        let network = Network::open(&path, settings.clone(), &args.runner, task.files.len(), progress)?;
-        let decoder = Lane::new(&network)?.decoder();
-        let (kind, classes) = (decoder.kind(), decoder.classes());
-        let names = network.settings.class_names(classes);
-        let categories = CategoryOfClass::new(&task.annotations.categories, &names, classes, progress)?;
+        let network = open(&path, config.as_ref(), args, task.files.len(), progress)?;
+        let (kind, categories) = join(&network, task, progress)?;
         let mut collected = Collected::new(task, args.max_unreadable);
         let job = Job { network: &network, files: &task.files, keep_pixels: false, cancel };
         run_detector(&job, |_| Ok(()), |answer| collected.add(answer, &categories, task, progress))?;
@@ -105,7 +98,7 @@ impl Candidate {
             io_bytes: plan[Class::Io],
         };
         let device = network.engine.device().to_owned();
-        let latency = alone(network, &path, settings, &args.runner)?;
+        let latency = alone(network, &args.runner)?;
         Ok(Self {
             file: path,
             device,
@@ -123,12 +116,31 @@ impl Candidate {
 }
 
 /// The latency of the network with all processors to itself; sessions beside each other had only a share of them.
-fn alone(network: Network, path: &Path, settings: Settings, runner: &RunnerArgs) -> Result<Latency> {
+fn alone(network: Network, runner: &RunnerArgs) -> Result<Latency> {
     if network.lanes == 1 {
         return latency::measure(&network);
     }
+    let (path, settings) = (network.path.clone(), network.settings.clone());
     drop(network);
-    latency::measure(&Network::open(path, settings, runner, 1, &())?)
+    latency::measure(&Network::open(&path, settings, runner, 1, &())?)
+}
+
+fn open(
+    path: &Path,
+    config: Option<&Config>,
+    args: &EvalArgs,
+    images: usize,
+    progress: &dyn Progress,
+) -> Result<Network> {
+    Network::open(path, Settings::new(&args.detector, config, Purpose::Score)?, &args.runner, images, progress)
+}
+
+/// How the outputs of a network are read, and which category each of its classes is.
+fn join(network: &Network, task: &Task, progress: &dyn Progress) -> Result<(DecoderKind, CategoryOfClass)> {
+    let decoder = Lane::new(network)?.decoder();
+    let classes = decoder.classes();
+    let names = network.settings.class_names(classes);
+    Ok((decoder.kind(), CategoryOfClass::new(&task.annotations.categories, &names, classes, progress)?))
 }
 
 /// What comes out of the detector.
